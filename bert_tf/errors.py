@@ -7,3 +7,7 @@ sentence and exit with status 2; any other exception is a fault of this package 
 
 class InputError(ValueError):
     """Input that the package cannot use: a file, a setting, an id or a text."""
+
+    # Keras' own mark of an exception whose text is complete: without it, a sentence raised inside a layer comes out
+    # with the layer's arguments around it (keras/src/utils/traceback_utils.py, inject_argument_info_in_traceback).
+    _keras_call_info_injected = True

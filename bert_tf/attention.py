@@ -1,0 +1,128 @@
+"""Multi-head self-attention with one fused query-key-value kernel, and the relative bias of T5.
+
+Follows Vaswani et al. 2017, section 3.2 (`attention_layer` in google-research/bert `modeling.py`) and Raffel et al.
+2019 (arXiv 1910.10683), section 2.1. Shapes: B batch, S sequence, H hidden, N heads, D = H/N head size.
+"""
+
+import keras
+from keras import ops
+
+from bert_tf.embeddings import truncated_normal
+
+# Added to the scores of keys that may not be seen. Finite, so that a row with no visible key gives equal
+# probabilities instead of NaN; in float32 exp(-1e9 - max) is exactly 0 beside any visible key.
+MASKED_SCORE = -1e9
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class MultiHeadAttention(keras.layers.Layer):
+    """Self-attention: softmax(Q Kᵀ / √D + bias) V, heads side by side, then the output projection.
+
+    The kernel of `qkv` is (H, 3H): columns [query | key | value], each N blocks of D.
+
+    Call: hidden (B, S, H); bias float32, broadcastable to (B, N, S, S), added to the scores ->
+        output (B, S, H), probabilities (B, N, S, S) float32 before dropout.
+    """
+
+    def __init__(self, num_attention_heads, hidden_size, dropout_prob=0.1, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        # 1. layers
+        self.qkv = keras.layers.Dense(
+            3 * hidden_size,
+            kernel_initializer=truncated_normal(initializer_range),
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.dropout = keras.layers.Dropout(dropout_prob, dtype=self.dtype_policy, name="dropout")
+        self.output_dense = keras.layers.Dense(
+            hidden_size,
+            kernel_initializer=truncated_normal(initializer_range),
+            dtype=self.dtype_policy,
+            name="output_dense",
+        )
+
+        # 2. config
+        self.num_attention_heads = num_attention_heads
+        self.hidden_size = hidden_size
+        self.dropout_prob = dropout_prob
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape=None):
+        self.qkv.build((None, None, self.hidden_size))
+        self.output_dense.build((None, None, self.hidden_size))
+
+    def call(self, hidden, bias, training=None):
+        length = ops.shape(hidden)[1]
+        head_size = self.hidden_size // self.num_attention_heads
+        qkv = ops.reshape(self.qkv(hidden), (-1, length, 3, self.num_attention_heads, head_size))
+        qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, N, S, D)
+        query, key, value = qkv[0], qkv[1], qkv[2]  # (B, N, S, D) each
+        query = query * ops.cast(head_size**-0.5, self.compute_dtype)
+        scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") + bias  # (B, N, S, S)
+        probabilities = ops.softmax(scores, axis=-1)
+        dropped = self.dropout(ops.cast(probabilities, self.compute_dtype), training=training)
+        context = ops.transpose(ops.matmul(dropped, value), (0, 2, 1, 3))  # (B, S, N, D)
+        return self.output_dense(ops.reshape(context, (-1, length, self.hidden_size))), probabilities
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_attention_heads": self.num_attention_heads,
+            "hidden_size": self.hidden_size,
+            "dropout_prob": self.dropout_prob,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class RelativePositionBias(keras.layers.Layer):
+    """A learned bias for each head and each bucket of distance key - query, both directions (T5, section 2.1).
+
+    Half of the buckets are for keys after the query. In each half, distances below a half of it have a bucket each;
+    larger ones share buckets of logarithmic width up to `max_distance`, beyond which all share the last.
+
+    Call: length S -> (1, N, S, S) float32.
+    """
+
+    def __init__(self, num_attention_heads, num_buckets=32, max_distance=128, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        self.num_attention_heads = num_attention_heads
+        self.num_buckets = num_buckets
+        self.max_distance = max_distance
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            shape=(self.num_buckets, self.num_attention_heads),
+            initializer=truncated_normal(self.initializer_range),
+            name="embeddings",
+        )
+
+    def buckets(self, length):
+        """The (S, S) int32 bucket of each pair; row: query, column: key.
+
+        With 8 buckets and max_distance 16 the row of query 0 begins 0 5 6 6 6 6 7 (key 0 is itself, keys after it
+        are in buckets 4 to 7); the column of key 0 begins 0 1 2 2 2 2 3.
+        """
+        positions = ops.arange(length, dtype="int32")
+        relative = positions[None, :] - positions[:, None]  # key - query
+        half = self.num_buckets // 2
+        exact = half // 2
+        distance = ops.abs(relative)
+        ratio = ops.cast(ops.maximum(distance, 1), "float32") / exact
+        scale = (half - exact) / ops.log(ops.cast(self.max_distance / exact, "float32"))
+        logarithmic = exact + ops.cast(ops.log(ratio) * scale, "int32")
+        logarithmic = ops.minimum(logarithmic, half - 1)
+        within = ops.where(distance < exact, distance, logarithmic)
+        return within + ops.where(relative > 0, half, 0)
+
+    def call(self, length):
+        bias = ops.take(self.embeddings, self.buckets(length), axis=0)  # (S, S, N)
+        return ops.cast(ops.transpose(bias, (2, 0, 1))[None], "float32")
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_attention_heads": self.num_attention_heads,
+            "num_buckets": self.num_buckets,
+            "max_distance": self.max_distance,
+            "initializer_range": self.initializer_range,
+        }

@@ -1,0 +1,144 @@
+"""One encoder block: self-attention and feed-forward, each with dropout, residual and LayerNorm after it.
+
+Follows `transformer_model` in google-research/bert `modeling.py`. Shapes: B batch, S sequence, H hidden,
+I intermediate.
+"""
+
+import keras
+from keras import ops
+
+from bert_tf.attention import MultiHeadAttention
+from bert_tf.embeddings import truncated_normal
+
+# The activations by their names in config.json. "gelu" is exact, x Φ(x) with erf, as in Hugging Face; "gelu_new" is the
+# tanh form that google-research/bert computes. The checkpoint's config decides between them.
+ACTIVATIONS = {
+    "gelu": lambda x: ops.gelu(x, approximate=False),
+    "gelu_new": lambda x: ops.gelu(x, approximate=True),
+    "relu": ops.relu,
+    "silu": ops.silu,
+    "tanh": ops.tanh,
+}
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class FeedForward(keras.layers.Layer):
+    """hidden (B, S, H) -> (B, S, I), activation -> (B, S, H)."""
+
+    def __init__(self, hidden_size, intermediate_size, hidden_act="gelu", initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        # 1. layers
+        self.intermediate = keras.layers.Dense(
+            intermediate_size,
+            kernel_initializer=truncated_normal(initializer_range),
+            dtype=self.dtype_policy,
+            name="intermediate",
+        )
+        self.output_dense = keras.layers.Dense(
+            hidden_size,
+            kernel_initializer=truncated_normal(initializer_range),
+            dtype=self.dtype_policy,
+            name="output_dense",
+        )
+
+        # 2. config
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape=None):
+        self.intermediate.build((None, None, self.hidden_size))
+        self.output_dense.build((None, None, self.intermediate_size))
+
+    def call(self, hidden):
+        return self.output_dense(ACTIVATIONS[self.hidden_act](self.intermediate(hidden)))
+
+    def get_config(self):
+        return super().get_config() | {
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "hidden_act": self.hidden_act,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class EncoderBlock(keras.layers.Layer):
+    """One layer of the encoder.
+
+    Call: hidden (B, S, H); bias float32, broadcastable to (B, N, S, S) ->
+        hidden (B, S, H), attention probabilities (B, N, S, S) float32.
+    """
+
+    def __init__(
+        self,
+        hidden_size,
+        num_attention_heads,
+        intermediate_size,
+        hidden_act="gelu",
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+        initializer_range=0.02,
+        layer_norm_eps=1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        # 1. layers
+        self.attention = MultiHeadAttention(
+            num_attention_heads,
+            hidden_size,
+            attention_probs_dropout_prob,
+            initializer_range,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        self.attention_dropout = keras.layers.Dropout(
+            hidden_dropout_prob, dtype=self.dtype_policy, name="attention_dropout"
+        )
+        self.attention_layer_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_eps, dtype=self.dtype_policy, name="attention_layer_norm"
+        )
+        self.feed_forward = FeedForward(
+            hidden_size, intermediate_size, hidden_act, initializer_range, dtype=self.dtype_policy, name="feed_forward"
+        )
+        self.feed_forward_dropout = keras.layers.Dropout(
+            hidden_dropout_prob, dtype=self.dtype_policy, name="feed_forward_dropout"
+        )
+        self.feed_forward_layer_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_eps, dtype=self.dtype_policy, name="feed_forward_layer_norm"
+        )
+
+        # 2. config
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
+
+    def build(self, input_shape=None):
+        self.attention.build()
+        self.attention_layer_norm.build((None, None, self.hidden_size))
+        self.feed_forward.build()
+        self.feed_forward_layer_norm.build((None, None, self.hidden_size))
+
+    def call(self, hidden, bias, training=None):
+        attended, probabilities = self.attention(hidden, bias, training=training)
+        hidden = self.attention_layer_norm(hidden + self.attention_dropout(attended, training=training))
+        expanded = self.feed_forward_dropout(self.feed_forward(hidden), training=training)
+        return self.feed_forward_layer_norm(hidden + expanded), probabilities
+
+    def get_config(self):
+        return super().get_config() | {
+            "hidden_size": self.hidden_size,
+            "num_attention_heads": self.num_attention_heads,
+            "intermediate_size": self.intermediate_size,
+            "hidden_act": self.hidden_act,
+            "hidden_dropout_prob": self.hidden_dropout_prob,
+            "attention_probs_dropout_prob": self.attention_probs_dropout_prob,
+            "initializer_range": self.initializer_range,
+            "layer_norm_eps": self.layer_norm_eps,
+        }

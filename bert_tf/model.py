@@ -1,0 +1,148 @@
+"""BertModel: embeddings, encoder blocks and pooler (Devlin et al. 2018; `BertModel` in google-research/bert).
+
+Shapes: B batch, S sequence, H hidden, N heads, L layers.
+"""
+
+import keras
+from keras import ops
+
+from bert_tf.attention import MASKED_SCORE, RelativePositionBias
+from bert_tf.embeddings import BertEmbeddings, truncated_normal
+from bert_tf.encoder import EncoderBlock
+from bert_tf.inputs import read_inputs
+from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class BertModel(PretrainedModel):
+    """The BERT encoder with its pooler.
+
+    Args:
+        config: a `BertConfig`.
+        add_pooling_layer: False leaves the pooler out (heads that read every token have no use for it).
+        dtype: a Keras dtype policy ("float32", "mixed_bfloat16", …); default: the global policy.
+
+    Call: a dictionary of integer arrays (B, S): `input_ids`; `attention_mask`, 1 where a token may be seen (default:
+    everywhere); `token_type_ids`, the segment of each token (default: 0). Optional `output_hidden_states`,
+    `output_attentions`. Returns a dictionary, in the compute dtype:
+        last_hidden_state  (B, S, H)
+        pooler_output      (B, H), tanh of a dense layer on the first token; unless `add_pooling_layer=False`
+        hidden_states      L + 1 of (B, S, H), the embeddings first; when asked for
+        attentions         L of (B, N, S, S) float32, before dropout; when asked for
+
+    Raises:
+        InputError: an id outside the vocabulary or the segments (checked wherever the values are at hand, that is
+            outside compiled functions), a sequence beyond `max_position_embeddings`, an unknown or missing input.
+    """
+
+    def __init__(self, config, *, add_pooling_layer=True, dtype=None, name="bert"):
+        super().__init__(config, dtype=dtype, name=name, add_pooling_layer=add_pooling_layer)
+        # 1. layers
+        self.embeddings = BertEmbeddings(
+            config.vocab_size,
+            config.hidden_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            config.hidden_dropout_prob,
+            config.initializer_range,
+            config.layer_norm_eps,
+            config.position_embedding_type,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.relative_bias = None
+        if config.position_embedding_type == "relative":
+            self.relative_bias = RelativePositionBias(
+                config.num_attention_heads,
+                config.relative_attention_num_buckets,
+                config.relative_attention_max_distance,
+                config.initializer_range,
+                dtype=self.dtype_policy,
+                name="relative_bias",
+            )
+        self.blocks = [
+            EncoderBlock(
+                config.hidden_size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                config.hidden_act,
+                config.hidden_dropout_prob,
+                config.attention_probs_dropout_prob,
+                config.initializer_range,
+                config.layer_norm_eps,
+                dtype=self.dtype_policy,
+                name=f"layer_{index}",
+            )
+            for index in range(config.num_hidden_layers)
+        ]
+        self.pooler = None
+        if add_pooling_layer:
+            self.pooler = keras.layers.Dense(
+                config.hidden_size,
+                activation="tanh",
+                kernel_initializer=truncated_normal(config.initializer_range),
+                dtype=self.dtype_policy,
+                name="pooler",
+            )
+
+        # 2. weights, so that they are there from the start
+        self.build()
+
+    def build(self, input_shape=None):
+        self.embeddings.build()
+        if self.relative_bias is not None:
+            self.relative_bias.build()
+        for block in self.blocks:
+            block.build()
+        if self.pooler is not None:
+            self.pooler.build((None, self.config.hidden_size))
+
+    def call(self, inputs, training=None, output_hidden_states=False, output_attentions=False):
+        input_ids, attention_mask, token_type_ids = read_inputs(
+            inputs, self.config.vocab_size, self.config.type_vocab_size
+        )
+        bias = (1.0 - ops.cast(attention_mask, "float32"))[:, None, None, :] * MASKED_SCORE  # (B, 1, 1, S)
+        if self.relative_bias is not None:
+            bias = bias + self.relative_bias(length=ops.shape(input_ids)[1])  # (B, N, S, S)
+
+        hidden = self.embeddings(input_ids, token_type_ids, training=training)  # (B, S, H)
+        hidden_states, attentions = [hidden], []
+        for block in self.blocks:
+            hidden, probabilities = block(hidden, bias, training=training)
+            hidden_states.append(hidden)
+            attentions.append(probabilities)
+
+        outputs = {"last_hidden_state": hidden}
+        if self.pooler is not None:
+            outputs["pooler_output"] = self.pooler(hidden[:, 0])
+        if output_hidden_states:
+            outputs["hidden_states"] = tuple(hidden_states)
+        if output_attentions:
+            outputs["attentions"] = tuple(attentions)
+        return outputs
+
+    def weight_table(self):
+        table = {
+            "embeddings.word_embeddings.weight": Place(self.embeddings.word_embeddings.embeddings),
+            "embeddings.token_type_embeddings.weight": Place(self.embeddings.token_type_embeddings.embeddings),
+        }
+        if self.embeddings.position_embeddings is not None:
+            table["embeddings.position_embeddings.weight"] = Place(self.embeddings.position_embeddings.embeddings)
+        if self.relative_bias is not None:
+            table["encoder.relative_attention_bias.weight"] = Place(self.relative_bias.embeddings)
+        table |= layer_norm_places("embeddings.LayerNorm", self.embeddings.layer_norm)
+        for index, block in enumerate(self.blocks):
+            layer = f"encoder.layer.{index}"
+            for third, part in enumerate(("query", "key", "value")):
+                table[f"{layer}.attention.self.{part}.weight"] = Place(
+                    block.attention.qkv.kernel, transposed=True, third=third
+                )
+                table[f"{layer}.attention.self.{part}.bias"] = Place(block.attention.qkv.bias, third=third)
+            table |= dense_places(f"{layer}.attention.output.dense", block.attention.output_dense)
+            table |= layer_norm_places(f"{layer}.attention.output.LayerNorm", block.attention_layer_norm)
+            table |= dense_places(f"{layer}.intermediate.dense", block.feed_forward.intermediate)
+            table |= dense_places(f"{layer}.output.dense", block.feed_forward.output_dense)
+            table |= layer_norm_places(f"{layer}.output.LayerNorm", block.feed_forward_layer_norm)
+        if self.pooler is not None:
+            table |= dense_places("pooler.dense", self.pooler)
+        return table

@@ -1,0 +1,174 @@
+"""Models that live in a Hugging Face directory: `config.json` and `model.safetensors`.
+
+Each model states, in one two-way table, the Hugging Face name of each of its tensors and where it lies here
+(`weight_table`). Reading is all or explained: every missing, unexpected or misshapen name is listed.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from safetensors.numpy import save as safetensors_bytes
+
+from bert_tf.checkpoints import canonical_name, read_checkpoint
+from bert_tf.config import BertConfig
+from bert_tf.errors import InputError
+from bert_tf.files import whole_file
+
+# Tensors of heads and of the pooler: a model without that head leaves them, a model with it may begin without them.
+HEAD_PREFIXES = ("bert.pooler.", "cls.", "classifier.", "qa_outputs.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a Hugging Face tensor lies: a whole variable or one third of a fused one, perhaps transposed.
+
+    PyTorch keeps a dense layer as (out, in), Keras as (in, out). `third` counts the blocks of the last axis.
+    """
+
+    variable: keras.Variable
+    transposed: bool = False
+    third: int | None = None
+
+    @property
+    def shape(self):
+        """The shape in the file."""
+        shape = list(self.variable.shape)
+        if self.third is not None:
+            shape[-1] //= 3
+        return tuple(reversed(shape)) if self.transposed else tuple(shape)
+
+    def _columns(self):
+        width = self.variable.shape[-1] // 3
+        return slice(None) if self.third is None else slice(self.third * width, (self.third + 1) * width)
+
+    def read(self):
+        value = np.asarray(ops.convert_to_numpy(self.variable.value))[..., self._columns()]
+        return np.ascontiguousarray(value.T if self.transposed else value)
+
+    def write(self, tensor):
+        value = np.array(ops.convert_to_numpy(self.variable.value))
+        value[..., self._columns()] = tensor.T if self.transposed else tensor
+        self.variable.assign(value)
+
+
+def dense_places(name, dense):
+    """A dense layer's `weight` and `bias`."""
+    return {f"{name}.weight": Place(dense.kernel, transposed=True), f"{name}.bias": Place(dense.bias)}
+
+
+def layer_norm_places(name, layer_norm):
+    """A LayerNorm's `weight` and `bias` (`gamma` and `beta` in Keras)."""
+    return {f"{name}.weight": Place(layer_norm.gamma), f"{name}.bias": Place(layer_norm.beta)}
+
+
+class PretrainedModel(keras.Model):
+    """A Keras model made of a `BertConfig` and the settings of its head, at home in a Hugging Face directory.
+
+    A subclass builds its layers and then its weights in `__init__`, and gives `weight_table`. A head with settings
+    (labels, say) passes them to this constructor by name and translates them in the two `*_head_settings` methods.
+    """
+
+    def __init__(self, config, *, dtype=None, name=None, **head_settings):
+        if not isinstance(config, BertConfig):
+            raise InputError(f"{type(self).__name__} takes a BertConfig, got {type(config).__name__}")
+        super().__init__(dtype=dtype, name=name)
+        self.config = config
+        self.head_settings = head_settings
+
+    # Keras' own saving (`model.save("x.keras")`)
+
+    def get_config(self):
+        return {
+            "config": self.config.to_dict(),
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "name": self.name,
+            **self.head_settings,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"], custom_objects)
+        return cls(BertConfig.from_dict(config.pop("config")), **config)
+
+    # The Hugging Face directory
+
+    def weight_table(self):
+        """Hugging Face's name of each tensor -> its `Place`, every variable of the model once."""
+        raise NotImplementedError(f"{type(self).__name__} has no weight table")
+
+    @staticmethod
+    def write_head_settings(head_settings):
+        """The keys of config.json that say the settings of the head."""
+        return {}
+
+    @staticmethod
+    def read_head_settings(values):
+        """The settings of the head out of a config.json."""
+        return {}
+
+    def save_pretrained(self, path):
+        """Writes `config.json` and `model.safetensors` (each whole or not at all) in the folder `path`."""
+        path = Path(path)
+        tensors = {name: place.read() for name, place in self.weight_table().items()}
+        settings = {
+            "architectures": [type(self).__name__],
+            "model_type": "bert",
+            **self.config.to_dict(),
+            **self.write_head_settings(self.head_settings),
+        }
+        with whole_file(path / "model.safetensors") as stream:
+            stream.write(safetensors_bytes(tensors, metadata={"format": "pt"}))
+        with whole_file(path / "config.json", "w") as stream:
+            stream.write(json.dumps(settings, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, path, *, allow_missing_head=False, dtype=None, config_changes=None, **head_settings):
+        """Opens a model directory.
+
+        Args:
+            path: the folder.
+            allow_missing_head: let tensors of the head or the pooler that the folder lacks keep fresh values.
+            dtype: a Keras dtype policy.
+            config_changes: values of the configuration to change, such as dropout: `{"hidden_dropout_prob": 0.0}`.
+            head_settings: settings of the head in place of those in `config.json`.
+
+        Raises:
+            InputError: no checkpoint there, or one whose tensors do not fit, with the list of names.
+        """
+        values, tensors = read_checkpoint(path)
+        config = BertConfig.from_dict(values, source=str(Path(path) / "config.json"))
+        if config_changes:
+            config = config.replace(**config_changes)
+        model = cls(config, dtype=dtype, **(cls.read_head_settings(values) | head_settings))
+        model.load_tensors(tensors, path, allow_missing_head=allow_missing_head)
+        return model
+
+    def load_tensors(self, tensors, source, *, allow_missing_head=False):
+        """Writes a checkpoint's tensors, named as in Hugging Face with the prefix `bert.`, into the variables."""
+        table = {canonical_name(name): place for name, place in self.weight_table().items()}
+        missing = [name for name in table if name not in tensors]
+        if allow_missing_head:
+            missing = [name for name in missing if not name.startswith(HEAD_PREFIXES)]
+        unexpected = [name for name in tensors if name not in table and not name.startswith(HEAD_PREFIXES)]
+        misshapen = [
+            f"{name} is {tensors[name].shape}, expected {place.shape}"
+            for name, place in table.items()
+            if name in tensors and tuple(tensors[name].shape) != place.shape
+        ]
+        for trouble, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
+            if names:
+                hint = ""
+                if trouble == "missing" and all(name.startswith(HEAD_PREFIXES) for name in names):
+                    hint = "; pass allow_missing_head=True to begin with a fresh head"
+                raise InputError(
+                    f"{source} does not fit {type(self).__name__}: {len(names)} tensors are {trouble}: "
+                    f"{', '.join(names)}{hint}"
+                )
+        for name, place in table.items():
+            if name in tensors:
+                place.write(tensors[name])
