@@ -1,20 +1,23 @@
 """What BERT is: configuration, layers, model, tokenizer, checkpoints, optimization, export.
 
-Importing this imports Keras; TensorFlow too only when Keras runs on it. `BertTokenizer`, which is made of TensorFlow
-operations, is imported when it is first asked for.
+Each name is imported when it is first asked for, so that a command that needs no model starts without Keras, and
+nothing here imports TensorFlow but the tokenizer, the export and Keras itself when it runs on TensorFlow.
 """
 
-from bert_tf.config import BertConfig
-from bert_tf.errors import InputError
-from bert_tf.model import BertModel
+import importlib
 
 __version__ = "0.1.0"
-__all__ = ["BertConfig", "BertModel", "BertTokenizer", "InputError"]
+
+_HOMES = {
+    "BertConfig": "bert_tf.config",
+    "BertModel": "bert_tf.model",
+    "BertTokenizer": "bert_tf.tokenizer",
+    "InputError": "bert_tf.errors",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):
-    if name == "BertTokenizer":
-        from bert_tf.tokenizer import BertTokenizer
-
-        return BertTokenizer
-    raise AttributeError(f"module 'bert_tf' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,63 @@
+"""One training step and one evaluation step, compiled by whichever backend Keras runs on.
+
+A task states what it minimises as an `Objective`; the step takes a batch of NumPy arrays, splits it into micro-batches
+if asked, and makes one update from the mean gradient of the whole batch, clipped by its global norm. The two
+implementations, `bert_tf.tensorflow_step` and `bert_tf.jax_step`, have the same three methods.
+"""
+
+import keras
+
+
+class Objective:
+    """What a task minimises and counts.
+
+    Every figure is a pair (sum, weight) of float32 scalars, so that micro-batches, batches and hosts add up exactly:
+    its value is sum / weight. The loss of a batch is the sum of `value(name)` over `loss_names`.
+
+    Attributes:
+        input_names: the keys of a batch that the model takes; those that a batch lacks are left out.
+        loss_names: the figures that are minimised.
+    """
+
+    input_names: tuple = ()
+    loss_names: tuple = ()
+
+    def weights(self, batch):
+        """{loss name: the weight of a batch}, from the batch alone: the outputs are not needed to know it."""
+        raise NotImplementedError
+
+    def figures(self, outputs, batch):
+        """{name: (sum, weight)} of every loss and every metric, from the model's outputs."""
+        raise NotImplementedError
+
+    def inputs(self, batch):
+        return {name: batch[name] for name in self.input_names if name in batch}
+
+    def loss(self, figures, weights):
+        """The scalar to minimise of a micro-batch that is part of a batch with these weights."""
+        return sum(figures[name][0] / weights[name] for name in self.loss_names)
+
+
+def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0):
+    """A compiled step for the backend that Keras runs on.
+
+    Args:
+        model: a built Keras model.
+        objective: an `Objective`.
+        optimizer: a Keras optimizer without clipping of its own; None for evaluation alone.
+        accumulation: the number of micro-batches a batch is split into; it must divide the batch size.
+        clip_norm: the largest global norm of the mean gradient.
+
+    Returns an object with
+        train(batch) -> ({name: (sum, weight)}, the gradient's norm before clipping)   one update
+        evaluate(batch) -> {name: (sum, weight)}                                       no dropout, no update
+        sync()   puts the current values into the Keras variables (needed before they are read or saved)
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from bert_tf.tensorflow_step import TensorFlowStep as Step
+    elif backend == "jax":
+        from bert_tf.jax_step import JaxStep as Step
+    else:
+        raise NotImplementedError(f"training runs on the Keras backends tensorflow and jax, got {backend}")
+    return Step(model, objective, optimizer, accumulation, clip_norm)

@@ -1,0 +1,59 @@
+"""What pretraining minimises: masked language model loss + next sentence loss, and the two accuracies.
+
+Follows Devlin et al. 2018, section 3.1; the MLM loss is sum(weight · cross-entropy) / sum(weight), as in
+google-research/bert `run_pretraining.py`. Everything here is float32, whatever the model computes in.
+"""
+
+from keras import ops
+
+from bert_tf.inputs import INPUT_NAMES
+from bert_tf.training import Objective
+
+
+def cross_entropies(logits, labels):
+    """-log softmax(logits)[label]: logits (..., C), labels (...) int -> (...) float32; equal logits give log C."""
+    return ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+
+
+def hits(logits, labels):
+    """1 where the largest logit is the label's, else 0, float32."""
+    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
+
+
+class PretrainingObjective(Objective):
+    """Figures: `mlm_loss` and `nsp_loss` in nats, `mlm_accuracy` and `nsp_accuracy` as shares.
+
+    Args:
+        next_sentence: whether the NSP loss counts and batches hold `next_sentence_labels`.
+    """
+
+    input_names = (*INPUT_NAMES, "masked_lm_positions")
+
+    def __init__(self, next_sentence=True):
+        self.next_sentence = next_sentence
+        self.loss_names = ("mlm_loss", "nsp_loss") if next_sentence else ("mlm_loss",)
+
+    def weights(self, batch):
+        weights = {"mlm_loss": ops.sum(batch["masked_lm_weights"])}
+        if self.next_sentence:
+            weights["nsp_loss"] = ops.sum(batch["next_sentence_weights"])
+        return weights
+
+    def figures(self, outputs, batch):
+        figures = _figures("mlm", outputs["prediction_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"])
+        if self.next_sentence:
+            figures |= _figures(
+                "nsp",
+                outputs["seq_relationship_logits"],
+                batch["next_sentence_labels"],
+                batch["next_sentence_weights"],
+            )
+        return figures
+
+
+def _figures(name, logits, labels, weights):
+    total = ops.sum(weights)
+    return {
+        f"{name}_loss": (ops.sum(cross_entropies(logits, labels) * weights), total),
+        f"{name}_accuracy": (ops.sum(hits(logits, labels) * weights), total),
+    }
