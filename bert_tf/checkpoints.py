@@ -25,6 +25,7 @@ def read_checkpoint(path):
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no model directory at {path}; expected a folder with config.json and model.safetensors")
+    path = model_directory(path)
     values = read_json(path / "config.json")
     weights = path / "model.safetensors"
     if not weights.exists():
@@ -35,6 +36,12 @@ def read_checkpoint(path):
         raise InputError(f"{weights} is damaged ({error}); restore it or make it again") from None
     tensors = {canonical_name(name): tensor for name, tensor in tensors.items()}
     return values, {name: tensor for name, tensor in tensors.items() if name not in _REDUNDANT}
+
+
+def model_directory(path):
+    """The folder with the model: `path` itself, or its subfolder `model` if `path` is the directory of a run."""
+    path = Path(path)
+    return path / "model" if (path / "model" / "config.json").exists() else path
 
 
 def canonical_name(name):

@@ -1,0 +1,96 @@
+"""The directory of a run: what it was asked to do, what it measured, what came out.
+
+config.json         the settings; the same command again continues the run, another command is refused
+metrics.jsonl       one line a log step
+tensorboard/        the same figures as TensorBoard events
+checkpoints/        the state to continue from (bert_tf.training_checkpoint)
+model/              the Hugging Face directory, when the run is finished
+learning_curve.png
+results.json        the final figures, written last: a run with this file is finished
+"""
+
+import json
+import os
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from bert_tf.config import read_json
+from bert_tf.errors import InputError
+from bert_tf.files import whole_file
+
+
+class RunDirectory:
+    """Opens or makes the directory of a run.
+
+    Args:
+        path: the folder.
+        settings: everything that decides the result, as JSON values.
+
+    Raises:
+        InputError: the folder holds something else, or a run with other settings.
+    """
+
+    def __init__(self, path, settings):
+        self.path = Path(path)
+        self.model_path = self.path / "model"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.curve_path = self.path / "learning_curve.png"
+        self._metrics_path = self.path / "metrics.jsonl"
+        self._results_path = self.path / "results.json"
+        self._writer = None
+        self._claim(json.loads(json.dumps(settings)))
+
+    def _claim(self, settings):
+        config_path = self.path / "config.json"
+        if config_path.exists():
+            earlier = read_json(config_path)
+            differing = [key for key in (settings | earlier) if settings.get(key) != earlier.get(key)]
+            if differing:
+                changes = ", ".join(f"{key} {earlier.get(key)!r} there, {settings.get(key)!r} now" for key in differing)
+                raise InputError(
+                    f"{self.path} belongs to another run ({changes}); choose another --output or repeat its settings"
+                )
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise InputError(
+                f"{self.path} holds files but no config.json of a run; choose an empty or new folder for --output"
+            )
+        else:
+            with whole_file(config_path, "w") as stream:
+                stream.write(json.dumps(settings, indent=2) + "\n")
+
+    @property
+    def results(self):
+        """The final figures of a finished run, else None."""
+        return read_json(self._results_path) if self._results_path.exists() else None
+
+    def finish(self, results):
+        """Writes `results.json`: `{"metrics": {…}, …}`."""
+        if self._writer is not None:
+            self._writer.close()
+        with whole_file(self._results_path, "w") as stream:
+            stream.write(json.dumps(results, indent=2) + "\n")
+
+    def continue_from(self, step):
+        """Drops the lines of `metrics.jsonl` after `step`: they will be measured again."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        with whole_file(self._metrics_path, "w") as stream:
+            stream.writelines(json.dumps(line) + "\n" for line in kept)
+        self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+
+    def log(self, step, figures):
+        """Adds one line to `metrics.jsonl` and the same figures to TensorBoard."""
+        with open(self._metrics_path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, **figures}) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def metrics(self):
+        """The whole lines of `metrics.jsonl`; one cut short by a crash is left out, to be measured again."""
+        if not self._metrics_path.exists():
+            return []
+        lines = self._metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
