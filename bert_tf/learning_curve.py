@@ -7,7 +7,7 @@ import matplotlib
 from bert_tf.files import whole_file
 
 matplotlib.use("Agg")  # no screen is needed
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 
 def draw_learning_curve(path, title, panels):
