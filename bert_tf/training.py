@@ -38,6 +38,15 @@ class Objective:
         return sum(figures[name][0] / weights[name] for name in self.loss_names)
 
 
+def make_deterministic(seed):
+    """Seeds initial weights and dropout; on TensorFlow also forbids operations that add in varying order."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
 def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0):
     """A compiled step for the backend that Keras runs on.
 
