@@ -25,7 +25,7 @@ class MultiHeadAttention(keras.layers.Layer):
     """
 
     def __init__(self, num_attention_heads, hidden_size, dropout_prob=0.1, initializer_range=0.02, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # or Keras rounds the bias to float16, where -1e9 is -inf
         # 1. layers
         self.qkv = keras.layers.Dense(
             3 * hidden_size,

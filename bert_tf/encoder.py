@@ -67,7 +67,7 @@ class FeedForward(keras.layers.Layer):
 class EncoderBlock(keras.layers.Layer):
     """One layer of the encoder.
 
-    Call: hidden (B, S, H); bias float32, broadcastable to (B, N, S, S) ->
+    Call: hidden (B, S, H) in the compute dtype; bias float32, broadcastable to (B, N, S, S) ->
         hidden (B, S, H), attention probabilities (B, N, S, S) float32.
     """
 
@@ -83,7 +83,7 @@ class EncoderBlock(keras.layers.Layer):
         layer_norm_eps=1e-12,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the bias stays float32, as in MultiHeadAttention
         # 1. layers
         self.attention = MultiHeadAttention(
             num_attention_heads,

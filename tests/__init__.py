@@ -1,0 +1,1 @@
+"""Tests; run `pytest` from the root of the repository."""
