@@ -3,13 +3,14 @@
 # Both make their own environment in .venv; PYTHON chooses the interpreter it is made from.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+DEMO ?= --output demo
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/demo.done
-	$(BIN)/python docs/demo.py --output demo
+	$(BIN)/python docs/demo/run.py $(DEMO)
 
 test: $(VENV)/test.done
 	$(BIN)/python -m pytest
