@@ -1,0 +1,115 @@
+"""`bert-pretrain` and `python -m pretraining`: vocab, prepare."""
+
+import argparse
+import sys
+
+from bert_tf.errors import InputError
+
+
+def main(argv=None):
+    """Runs one command; returns the exit status: 0, or 2 after one sentence about what the input has wrong."""
+    parser = argparse.ArgumentParser(
+        prog="bert-pretrain", description="Pretrain BERT: from text files to a model. Each command has its own --help."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_vocab(commands)
+    _add_prepare(commands)
+    arguments = vars(parser.parse_args(argv))
+    run = arguments.pop("run")
+    try:
+        run(**arguments)
+    except InputError as error:
+        print(f"bert-pretrain: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _command(commands, name, run, help_text, description):
+    parser = commands.add_parser(
+        name, help=help_text, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+_INPUTS_HELP = "text files (.txt, .gz), folders or patterns: UTF-8, blank line between documents"
+
+
+# ------------------------------------------------------------------------------------------------------------- vocab
+
+
+def _add_vocab(commands):
+    parser = _command(
+        commands,
+        "vocab",
+        _vocab,
+        "train a WordPiece vocabulary on text files",
+        "Trains a WordPiece vocabulary and writes a tokenizer directory (vocab.txt, tokenizer_config.json). The same "
+        "text and options give the same file.",
+    )
+    parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP)
+    parser.add_argument("--output", required=True, help="the tokenizer directory to write")
+    parser.add_argument("--vocab-size", type=int, default=30522, help="the largest number of tokens")
+    parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
+    parser.add_argument("--keep-accents", action="store_true", help="keep accents, whatever the case")
+    parser.add_argument("--alphabet", type=int, default=1000, help="how many different characters get a token")
+    parser.add_argument("--min-frequency", type=int, default=2, help="how often two pieces must meet to be joined")
+    parser.add_argument("--unused", type=int, default=0, help="how many [unused] tokens to reserve after the special")
+    parser.add_argument("--share", type=float, default=1.0, help="train on this share of the documents, chosen by hash")
+    parser.add_argument("--max-length", type=int, default=512, help="model_max_length in tokenizer_config.json")
+
+
+def _vocab(inputs, output, cased, keep_accents, max_length, **options):
+    from pretraining.vocabulary import make_vocabulary
+
+    settings = {
+        "do_lower_case": not cased,
+        "strip_accents": False if keep_accents else None,
+        "tokenize_chinese_chars": True,
+    }
+    tokens = make_vocabulary(inputs, output, settings, max_length, **options)
+    print(f"{output}: {len(tokens):,} tokens")
+
+
+# ----------------------------------------------------------------------------------------------------------- prepare
+
+
+def _add_prepare(commands):
+    parser = _command(
+        commands,
+        "prepare",
+        _prepare,
+        "turn text files into a prepared corpus of token ids",
+        "Drops duplicate documents, holds some out, splits sentences, tokenizes and writes shards with a manifest. The "
+        "same command again makes only what is missing.",
+    )
+    parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP + ", a sentence or a paragraph a line")
+    parser.add_argument("--tokenizer", required=True, help="tokenizer directory (vocab.txt, tokenizer_config.json)")
+    parser.add_argument("--output", required=True, help="the prepared corpus: a new directory")
+    parser.add_argument("--language", default="en", help="language of the sentence rules (ISO 639 code)")
+    parser.add_argument("--sentence-per-line", action="store_true", help="a line is a sentence: do not split it")
+    parser.add_argument("--held-out", type=float, default=0.02, help="share of documents that training never sees")
+    parser.add_argument("--shard-megabytes", type=int, default=16, help="Mi characters of text in a shard")
+    parser.add_argument("--workers", type=int, default=1, help="processes that tokenize")
+
+
+def _prepare(inputs, tokenizer, output, language, sentence_per_line, **options):
+    from pretraining.prepare import prepare
+
+    language = None if sentence_per_line else language
+    manifest = prepare(inputs, tokenizer, output, language=language, **options)
+    counts, train, held_out = manifest["counts"], manifest["train"], manifest["held_out"]
+    print(
+        f"documents: {counts['documents_read']:,} read, {counts['duplicates_dropped']:,} duplicates dropped, "
+        f"{counts['documents_without_tokens']:,} without a token dropped, {train['documents']:,} for training, "
+        f"{held_out['documents']:,} held out\n"
+        f"sentences: {train['sentences']:,} for training, {held_out['sentences']:,} held out, "
+        f"{counts['sentences_without_tokens']:,} without a token dropped, "
+        f"{counts['lines_kept_whole']:,} lines that could not be split\n"
+        f"tokens: {train['tokens']:,} for training, {held_out['tokens']:,} held out, "
+        f"{manifest['unknown_share']:.3%} unknown"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

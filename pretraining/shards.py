@@ -1,0 +1,172 @@
+"""The files of a prepared corpus: shards of documents as sentences of token ids, and their memory-mapped reading.
+
+A shard is one file, little-endian, readable by `np.memmap` alone:
+
+    bytes 0 to 63     header: 8 bytes b"BERTSHRD", then seven int64: format version, bytes a token (2 or 4),
+                      documents D, sentences S, tokens T, 0, 0
+    uint64  [D]       fingerprint of each document: two documents with the same tokens have the same one
+    int32   [D + 1]   sentences before each document, and at the end S
+    int32   [S + 1]   tokens before each sentence, and at the end T
+    uint16 or uint32 [T]   token ids
+"""
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bert_tf.errors import InputError
+from bert_tf.files import whole_file
+from pretraining.tokenizer_directory import read_tokenizer_directory
+
+MAGIC = b"BERTSHRD"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+HEADER_BYTES = 64
+
+
+class Shard(NamedTuple):
+    """The arrays of one shard (see the head of this file), memory-mapped or not."""
+
+    fingerprints: np.ndarray  # uint64 [documents]
+    document_offsets: np.ndarray  # int32 [documents + 1], in sentences
+    sentence_offsets: np.ndarray  # int32 [sentences + 1], in tokens
+    tokens: np.ndarray  # uint16 or uint32 [tokens]
+
+    def counts(self):
+        """{"documents": D, "sentences": S, "tokens": T}."""
+        return {
+            "documents": len(self.document_offsets) - 1,
+            "sentences": len(self.sentence_offsets) - 1,
+            "tokens": len(self.tokens),
+        }
+
+
+def make_shard(documents, token_dtype):
+    r"""The shard of `documents`, each a list of sentences, each the bytes of an array of `token_dtype`.
+
+    make_shard([[b"\7\0\5\0", b"\3\0"], [b"\6\0"]], "<u2") has the tokens [7, 5, 3, 6], the sentence offsets
+    [0, 2, 3, 4] and the document offsets [0, 2, 3].
+    """
+    token_dtype = np.dtype(token_dtype)
+    lengths = [len(sentence) // token_dtype.itemsize for document in documents for sentence in document]
+    if sum(lengths) >= 2**31:
+        raise InputError(f"a shard of {sum(lengths):,} tokens is too large: make shards of fewer megabytes")
+    fingerprints = [hashlib.blake2b(b"".join(document), digest_size=8).digest() for document in documents]
+    return Shard(
+        np.frombuffer(b"".join(fingerprints), "<u8"),
+        np.cumsum([0, *map(len, documents)], dtype="<i4"),
+        np.cumsum([0, *lengths], dtype="<i4"),
+        np.frombuffer(b"".join(b"".join(document) for document in documents), token_dtype),
+    )
+
+
+def write_shard(path, shard):
+    """Writes the file whole or not at all; returns its sha256 (hexadecimal)."""
+    counts = shard.counts()
+    header = MAGIC + np.array([FORMAT_VERSION, shard.tokens.itemsize, *counts.values(), 0, 0], "<i8").tobytes()
+    digest = hashlib.sha256()
+    try:
+        with whole_file(path) as stream:
+            for part in (header, *(array.tobytes() for array in shard)):
+                digest.update(part)
+                stream.write(part)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror}; raise the file size limit (ulimit -f)") from None
+    return digest.hexdigest()
+
+
+def open_shard(path):
+    """Maps a shard into memory, read-only; nothing but the header is read.
+
+    Raises:
+        InputError: the file is missing, no shard of this format, or not as long as its header says.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as stream:
+            header = stream.read(HEADER_BYTES)
+    except OSError as error:
+        raise InputError(f"cannot read the shard {path}: {error.strerror}; prepare the corpus again") from None
+    if len(header) < HEADER_BYTES or header[:8] != MAGIC:
+        raise InputError(f"{path} is not a shard of a prepared corpus; prepare the corpus again")
+    version, token_bytes, documents, sentences, tokens = map(int, np.frombuffer(header, "<i8", 5, 8))
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path} has shard format {version}, and this program reads {FORMAT_VERSION}: prepare again")
+    parts = [
+        ("<u8", documents),
+        ("<i4", documents + 1),
+        ("<i4", sentences + 1),
+        (f"<u{token_bytes}", tokens),
+    ]
+    expected = HEADER_BYTES + sum(np.dtype(dtype).itemsize * length for dtype, length in parts)
+    if size != expected:
+        raise InputError(f"the shard {path} has {size} bytes instead of {expected}: prepare the corpus again")
+    mapped = np.memmap(path, np.uint8, "r")
+    arrays, start = [], HEADER_BYTES
+    for dtype, length in parts:
+        end = start + np.dtype(dtype).itemsize * length
+        arrays.append(mapped[start:end].view(dtype))
+        start = end
+    return Shard(*arrays)
+
+
+class PreparedCorpus:
+    """A directory made by `bert-pretrain prepare`.
+
+    Attributes:
+        manifest: what `manifest.json` says.
+        tokenizer_dir: its tokenizer directory.
+        tokenizer: that directory, read (`TokenizerDirectory`).
+        vocab_size: number of tokens in the vocabulary.
+        unigram_counts: int64 [vocab_size], how often each token occurs in the training shards, memory-mapped.
+
+    Args:
+        path: the directory.
+        check_sha256: whether to read every shard and compare its hash with the manifest's.
+
+    Raises:
+        InputError: no such directory, a corpus not finished, or a file that is not what the manifest says.
+    """
+
+    def __init__(self, path, check_sha256=False):
+        self.path = Path(path)
+        if not (self.path / MANIFEST).is_file():
+            raise InputError(f"{path} is not a prepared corpus: it has no {MANIFEST} (bert-pretrain prepare makes it)")
+        self.manifest = json.loads((self.path / MANIFEST).read_text("utf-8"))
+        version = self.manifest["settings"]["format_version"]
+        if version != FORMAT_VERSION:
+            raise InputError(f"{path} has format {version}, and this program reads {FORMAT_VERSION}: prepare it again")
+        self.tokenizer_dir = self.path / "tokenizer"
+        self.tokenizer = read_tokenizer_directory(self.tokenizer_dir)
+        if self.tokenizer.vocabulary_sha256 != self.manifest["settings"]["vocabulary_sha256"]:
+            raise InputError(
+                f"{self.tokenizer_dir} is not the tokenizer that {path} was prepared with: prepare it again"
+            )
+        self.vocab_size = self.tokenizer.vocab_size
+        self.unigram_counts = np.load(self.path / "unigram_counts.npy", mmap_mode="r", allow_pickle=False)
+        for entry in self.shards("train") + self.shards("held_out"):
+            file = self.path / entry["file"]
+            counts = open_shard(file).counts()
+            if any(entry[name] != count for name, count in counts.items()):
+                raise InputError(f"{file} does not hold what the manifest says ({counts}): prepare the corpus again")
+            if check_sha256 and hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
+                raise InputError(f"{file} has changed since it was prepared (another sha256): prepare the corpus again")
+
+    def shards(self, split):
+        """The manifest's entries of a split's shards that hold a document: file, documents, sentences, tokens, sha256.
+
+        Args:
+            split: "train" or "held_out".
+        """
+        return [entry for entry in self.manifest[split]["shards"] if entry["documents"]]
+
+    def open(self, entry):
+        """The `Shard` of one of those entries, memory-mapped."""
+        return open_shard(self.path / entry["file"])
