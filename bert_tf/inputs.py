@@ -6,6 +6,7 @@ values are at hand: in eager calls here, in the tokenizer and in the data pipeli
 
 import difflib
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -18,7 +19,8 @@ def read_inputs(inputs, vocab_size, type_vocab_size):
     """The three inputs of an encoder, (B, S) each, with their defaults: all visible, segment 0.
 
     Raises:
-        InputError: not a dictionary with `input_ids`, a key of another name, another rank, an id out of its range.
+        InputError: not a dictionary with `input_ids`, a key of another name, another rank or type, a mask or segments
+            of another shape than the ids, an id out of its range.
     """
     if not isinstance(inputs, dict) or inputs.get("input_ids") is None:
         received = sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__
@@ -30,6 +32,11 @@ def read_inputs(inputs, vocab_size, type_vocab_size):
     input_ids = inputs["input_ids"]
     if len(input_ids.shape) != 2:
         raise InputError(f"input_ids must have the shape (batch, sequence), got {tuple(input_ids.shape)}")
+    for name, values in inputs.items():
+        if values is not None and not _may_be_equal(values.shape, input_ids.shape):  # (B, 1), say, would broadcast
+            raise InputError(
+                f"{name} has the shape {tuple(values.shape)}, expected that of input_ids, {tuple(input_ids.shape)}"
+            )
     check_ids("input_ids", input_ids, "vocab_size", vocab_size)
     attention_mask = inputs.get("attention_mask")
     if attention_mask is None:
@@ -42,8 +49,20 @@ def read_inputs(inputs, vocab_size, type_vocab_size):
     return input_ids, attention_mask, token_type_ids
 
 
+def _may_be_equal(shape, other):
+    """Whether two shapes agree wherever both are known; inside a compiled function a size can be None."""
+    if len(shape) != len(other):
+        return False
+    return all(None in sizes or sizes[0] == sizes[1] for sizes in zip(shape, other, strict=True))
+
+
 def check_ids(name, ids, limit_name, limit):
-    """Stops at the first id outside [0, limit); inside a compiled function the values are unknown and pass."""
+    """Stops at ids that are no integers and at the first outside [0, limit).
+
+    Inside a compiled function the values are unknown and pass.
+    """
+    if not keras.backend.is_int_dtype(ids.dtype):
+        raise InputError(f"{name} must be integers, got {keras.backend.standardize_dtype(ids.dtype)}")
     try:
         values = np.asarray(ids)
     except (TypeError, ValueError, NotImplementedError):  # a symbolic tensor of Keras, TensorFlow or JAX

@@ -67,7 +67,9 @@ def test_attention():
 
 def test_masked_keys_have_probability_zero():
     p = parameters(small_config())
-    _, probabilities = outputs_of(attention_layer(p), float32((BATCH, LENGTH, HIDDEN), 1).astype("float32"), mask_bias())
+    _, probabilities = outputs_of(
+        attention_layer(p), float32((BATCH, LENGTH, HIDDEN), 1).astype("float32"), mask_bias()
+    )
     for row, visible in enumerate(small_bert.VISIBLE):
         assert (probabilities[row, :, :, visible:] == 0).all()
         assert (probabilities[row, :, :, :visible] > 0).all()

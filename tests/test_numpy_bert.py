@@ -33,9 +33,7 @@ def pretraining_loss(p, config, grads=None):
 )
 def test_backward_equals_central_differences(positions, act, types):
     """For each parameter, the slope of the loss along a random direction of that parameter alone."""
-    config = small_config(
-        num_hidden_layers=2, hidden_act=act, type_vocab_size=types, position_embedding_type=positions
-    )
+    config = small_config(num_hidden_layers=2, hidden_act=act, type_vocab_size=types, position_embedding_type=positions)
     p, grads = parameters(config), new_grads()
     pretraining_loss(p, config, grads)
     assert sorted(grads) == sorted(p)
