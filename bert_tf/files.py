@@ -1,7 +1,8 @@
 """Files that appear under their name only when they are whole: write beside, fsync, rename.
 
 A crash, a full disk or a SIGKILL leaves either the old file or the new one, and at most a `.partial` leftover that the
-next writer replaces. POSIX rename(2) is atomic within one file system.
+next writer replaces. POSIX rename(2) is atomic within one file system. It does not replace a folder that holds files:
+an old folder is first moved aside to `.old`, and removed when the new one has its name.
 """
 
 import contextlib
@@ -12,7 +13,11 @@ from pathlib import Path
 
 from bert_tf.errors import InputError
 
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+_REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # room and hardware
+    *(errno.EROFS, errno.EACCES, errno.EPERM),  # permission
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),  # a file where a folder must be, and so on
+}
 
 
 @contextlib.contextmanager
@@ -32,12 +37,11 @@ def whole_file(path, mode="wb"):
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _refusal(error, path) from None
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        _sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # what stopped the writing may stop this too
+            partial.unlink()
+        _refuse(error, path)
         raise
 
 
@@ -45,40 +49,37 @@ def whole_file(path, mode="wb"):
 def whole_directory(path):
     """Yields an empty folder beside `path` to fill; it replaces `path` only if the block ends without an exception."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial, retired = path.with_name(path.name + ".partial"), path.with_name(path.name + ".old")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        for entry in partial.rglob("*"):
-            if entry.is_file():
-                with open(entry, "rb") as stream:
-                    os.fsync(stream.fileno())
-        if path.exists():  # rename(2) does not replace a folder that holds files
-            shutil.rmtree(path)
+        for entry in (*partial.rglob("*"), partial):
+            _sync(entry)
+        if path.is_dir():
+            shutil.rmtree(retired, ignore_errors=True)
+            os.replace(path, retired)
         os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError as error:
+        _sync(path.parent)
+        shutil.rmtree(retired, ignore_errors=True)
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise _refusal(error, path) from None
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _refuse(error, path)
         raise
 
 
-def _refusal(error, path):
-    """The sentence for what the file system refused; any other OSError (a missing input, say) stays what it is."""
-    if error.errno not in _REFUSALS:
-        return error
-    return InputError(
-        f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same "
-        "command again: what was finished before is kept"
-    )
+def _refuse(error, path):
+    """Raises the sentence for what the file system refused; any other exception (a missing input, say) passes."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder, then run the same command "
+            "again: what was finished before is kept"
+        ) from None
 
 
-def _sync_folder(folder):
-    """Makes the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path):
+    """Brings a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
