@@ -7,6 +7,7 @@ A configuration is frozen, checked when it is made, and strict: an unknown key s
 import dataclasses
 import difflib
 import json
+import math
 from pathlib import Path
 
 from bert_tf.errors import InputError
@@ -98,7 +99,9 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             _require(_is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, name, "a number in [0, 1)", self)
         for name in ("initializer_range", "layer_norm_eps"):
-            _require(_is_number(getattr(self, name)) and getattr(self, name) > 0, name, "a number above 0", self)
+            _require(
+                _is_number(getattr(self, name)) and 0 < getattr(self, name) < math.inf, name, "a number above 0", self
+            )
         _require(self.hidden_act in HIDDEN_ACTS, "hidden_act", f"one of {', '.join(HIDDEN_ACTS)}", self)
         _require(
             self.position_embedding_type in POSITION_EMBEDDING_TYPES,
