@@ -1,9 +1,10 @@
-"""`bert-pretrain` and `python -m pretraining`: vocab, prepare."""
+"""`bert-pretrain` and `python -m pretraining`: vocab, prepare, train, evaluate."""
 
 import argparse
 import sys
 
 from bert_tf.errors import InputError
+from pretraining.settings import PretrainingSettings, add_arguments
 
 
 def main(argv=None):
@@ -14,6 +15,8 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_vocab(commands)
     _add_prepare(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
     arguments = vars(parser.parse_args(argv))
     run = arguments.pop("run")
     try:
@@ -109,6 +112,56 @@ def _prepare(inputs, tokenizer, output, language, sentence_per_line, **options):
         f"tokens: {train['tokens']:,} for training, {held_out['tokens']:,} held out, "
         f"{manifest['unknown_share']:.3%} unknown"
     )
+
+
+# ------------------------------------------------------------------------------------------------------------- train
+
+
+def _add_train(commands):
+    parser = _command(
+        commands,
+        "train",
+        _train,
+        "pretrain a BERT on a prepared corpus",
+        "Trains with MLM and NSP and writes a run directory: checkpoints, metrics.jsonl, TensorBoard events, the "
+        "learning curve, results.json and the model directory. The same command again continues the run; SIGTERM or "
+        "Ctrl-C writes a checkpoint and ends with status 75. KERAS_BACKEND=jax trains on JAX.",
+    )
+    parser.add_argument("--output", required=True, help="the run directory: new, or that of the same run")
+    add_arguments(parser)
+
+
+def _train(output, **settings):
+    from pretraining.train import pretrain
+
+    pretrain(output, PretrainingSettings(**settings))
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluate
+
+
+def _add_evaluate(commands):
+    parser = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure a pretrained model on held-out documents",
+        "Prints MLM and NSP loss and accuracy on the held-out documents of a prepared corpus, beside what a model that "
+        "reads nothing reaches.",
+    )
+    parser.add_argument("--model", required=True, help="a model directory with an MLM head, or a run directory")
+    parser.add_argument("--data", required=True, help="the prepared corpus, made with the model's vocabulary")
+    parser.add_argument("--max-seq-length", type=int, default=128, help="tokens in a sequence")
+    parser.add_argument("--max-predictions", type=int, default=20, help="masked tokens in a sequence, at most")
+    parser.add_argument("--batch-size", type=int, default=32, help="sequences in a batch")
+    parser.add_argument("--batches", type=int, help="batches to measure, at most; all if not given")
+
+
+def _evaluate(model, data, **options):
+    from pretraining.evaluation import evaluate_directory
+
+    for name, value in evaluate_directory(model, data, **options).items():
+        print(f"{name:30} {value:.4f}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,15 @@ import math
 
 import numpy as np
 
+from bert_tf.checkpoints import model_directory
+from bert_tf.config import read_json
+from bert_tf.errors import InputError
 from bert_tf.figures import RunningFigures
+from bert_tf.training import make_step
+from pretraining.batches import PretrainingBatches
+from pretraining.heads import BertForMaskedLM, BertForPreTraining
+from pretraining.objective import PretrainingObjective
+from pretraining.shards import PreparedCorpus
 
 EVALUATION_SEED = 0
 
@@ -55,6 +63,37 @@ def unigram_entropy(counts):
     shares = np.asarray(counts, np.float64)
     shares = shares[shares > 0] / shares.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+def evaluate_directory(model_path, data, *, max_seq_length=128, max_predictions=20, batch_size=32, batches=None):
+    """The figures of a model directory on the held-out documents of a prepared corpus, and the baselines.
+
+    Raises:
+        InputError: the model has no MLM head, or another vocabulary than the corpus.
+    """
+    corpus = PreparedCorpus(data)
+    architecture = (read_json(model_directory(model_path) / "config.json").get("architectures") or ["none"])[0]
+    classes = {"BertForPreTraining": BertForPreTraining, "BertForMaskedLM": BertForMaskedLM}
+    if architecture not in classes:
+        raise InputError(f"{model_path} is a {architecture}, expected one of {', '.join(classes)}")
+    model = classes[architecture].from_pretrained(model_path)
+    if model.config.vocab_size != corpus.vocab_size:
+        raise InputError(
+            f"{model_path} has a vocabulary of {model.config.vocab_size:,} tokens and {data} was prepared with "
+            f"{corpus.vocab_size:,}; prepare the corpus with the tokenizer of the model"
+        )
+    nsp = architecture == "BertForPreTraining"
+    held_out = PretrainingBatches(
+        corpus,
+        split="held_out",
+        batch_size=batch_size,
+        max_seq_length=max_seq_length,
+        max_predictions=max_predictions,
+        nsp=nsp,
+        seed=EVALUATION_SEED,
+    )
+    step = make_step(model, PretrainingObjective(nsp))
+    return evaluate(step, held_out, batches) | baselines(corpus, held_out, batches)
 
 
 def number_of_batches(batches, limit):

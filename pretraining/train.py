@@ -5,6 +5,7 @@ directory is described in `bert_tf.run_directory`. Recipe: Devlin et al. 2018, s
 """
 
 import dataclasses
+import hashlib
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from bert_tf.config import NAMED_SIZES, BertConfig
 from bert_tf.errors import InputError
 from bert_tf.figures import RunningFigures
+from bert_tf.files import whole_file
 from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.optimization import BertAdamW, WarmupLinearDecay
 from bert_tf.run_directory import RunDirectory
@@ -25,47 +27,10 @@ from pretraining.batches import PretrainingBatches
 from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate, unigram_entropy
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
-from pretraining.shards import PreparedCorpus
+from pretraining.settings import PRECISIONS
+from pretraining.shards import MANIFEST, PreparedCorpus
 
 PREEMPTED = 75  # the exit status of a run that was told to stop and can be continued (EX_TEMPFAIL of sysexits.h)
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainingSettings:
-    """Everything that decides the result of a run."""
-
-    data: str
-    config: str = "bert-base-uncased"  # a named size or a config.json; the vocabulary's size comes from the data
-    dropout: float | None = None  # both dropout probabilities; None: those of the configuration
-    max_seq_length: int = 128
-    max_predictions: int = 20
-    masked_lm_prob: float = 0.15
-    whole_word_masking: bool = False
-    next_sentence: bool = True
-    short_seq_prob: float = 0.1
-    batch_size: int = 256
-    accumulation: int = 1
-    steps: int = 1_000_000
-    warmup_steps: int = 10_000
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    precision: str = "float32"
-    seed: int = 0
-    log_every: int = 100
-    evaluate_every: int = 1000
-    evaluation_batches: int = 100
-    save_every: int = 1000
-
-    def __post_init__(self):
-        for name in ("batch_size", "accumulation", "steps", "log_every", "evaluate_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_size % self.accumulation:
-            raise InputError(
-                f"batch_size must be a multiple of accumulation, got {self.batch_size} and {self.accumulation}"
-            )
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be above 0, got {self.learning_rate}")
 
 
 def pretrain(output, settings):
@@ -73,7 +38,7 @@ def pretrain(output, settings):
 
     Args:
         output: the run directory.
-        settings: a `PretrainingSettings`.
+        settings: a `pretraining.settings.PretrainingSettings`.
 
     Raises:
         InputError: data, configuration or run directory that cannot be used.
@@ -82,7 +47,9 @@ def pretrain(output, settings):
     # ---- What is asked for -------------------------------------------------------------------------------------
     corpus = PreparedCorpus(settings.data)
     config = _configuration(settings, corpus)
-    run = RunDirectory(output, {"command": "pretrain", **dataclasses.asdict(settings), "corpus": corpus.fingerprint})
+    run = RunDirectory(
+        output, {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
+    )
     if run.results is not None:
         print(f"{output} holds a finished run of {settings.steps:,} steps; nothing to do.")
         return run.results
@@ -91,13 +58,13 @@ def pretrain(output, settings):
     train_batches = _batches(corpus, settings, "train", settings.seed)
     held_out_batches = _batches(corpus, settings, "held_out", EVALUATION_SEED)
     make_deterministic(settings.seed)
-    keras.config.set_dtype_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[settings.precision])
-    model = (BertForPreTraining if settings.next_sentence else BertForMaskedLM)(config)
+    keras.config.set_dtype_policy(PRECISIONS[settings.precision])
+    model = (BertForPreTraining if settings.nsp else BertForMaskedLM)(config)
     optimizer = BertAdamW(
         WarmupLinearDecay(settings.learning_rate, settings.warmup_steps, settings.steps),
         weight_decay_rate=settings.weight_decay,
     )
-    objective = PretrainingObjective(settings.next_sentence)
+    objective = PretrainingObjective(settings.nsp)
     step = make_step(model, objective, optimizer, accumulation=settings.accumulation)
     variables = [*model.variables, *optimizer.variables]
 
@@ -168,7 +135,7 @@ def pretrain(output, settings):
     # ---- What came out -----------------------------------------------------------------------------------------
     step.sync()
     model.save_pretrained(run.model_path)
-    corpus.copy_tokenizer(run.model_path)
+    copy_tokenizer(corpus, run.model_path)
     _draw(run, settings, baseline)
     results = {"metrics": held_out, "baselines": baseline, "steps": done, "parameters": model.count_params()}
     run.finish(results)
@@ -201,7 +168,7 @@ def _configuration(settings, corpus):
         config = BertConfig.from_json_file(settings.config)
     else:
         config = BertConfig.from_name(settings.config)  # names the nearest size
-    changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.pad_token_id}
+    changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
     if settings.dropout is not None:
         changes |= {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
     config = config.replace(**changes)
@@ -213,6 +180,18 @@ def _configuration(settings, corpus):
     return config
 
 
+def _sha256(corpus):
+    """The hash of the manifest, which holds the hashes of all shards."""
+    return hashlib.sha256((corpus.path / MANIFEST).read_bytes()).hexdigest()
+
+
+def copy_tokenizer(corpus, path):
+    """Puts the tokenizer that the corpus was made with beside the model."""
+    for file in corpus.tokenizer_dir.iterdir():
+        with whole_file(path / file.name) as stream:
+            stream.write(file.read_bytes())
+
+
 def _batches(corpus, settings, split, seed):
     return PretrainingBatches(
         corpus,
@@ -222,7 +201,7 @@ def _batches(corpus, settings, split, seed):
         max_predictions=settings.max_predictions,
         masked_lm_prob=settings.masked_lm_prob,
         whole_word=settings.whole_word_masking,
-        nsp=settings.next_sentence,
+        nsp=settings.nsp,
         short_seq_prob=settings.short_seq_prob,
         seed=seed,
     )
@@ -246,7 +225,7 @@ def _draw(run, settings, baseline):
         return [(line["step"], line[name]) for line in lines if name in line]
 
     panels = []
-    for task, title in (("mlm", "Masked language model"), ("nsp", "Next sentence"))[: 1 + settings.next_sentence]:
+    for task, title in (("mlm", "Masked language model"), ("nsp", "Next sentence"))[: 1 + settings.nsp]:
         for figure in ("loss", "accuracy"):
             name = f"{task}_{figure}"
             panels.append(
