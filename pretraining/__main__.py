@@ -92,7 +92,7 @@ def _add_prepare(commands):
     parser.add_argument("--language", default="en", help="language of the sentence rules (ISO 639 code)")
     parser.add_argument("--sentence-per-line", action="store_true", help="a line is a sentence: do not split it")
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents that training never sees")
-    parser.add_argument("--shard-megabytes", type=int, default=16, help="Mi characters of text in a shard")
+    parser.add_argument("--shard-megabytes", type=float, default=16, help="Mi characters of text in a shard")
     parser.add_argument("--workers", type=int, default=1, help="processes that tokenize")
 
 

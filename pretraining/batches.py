@@ -14,7 +14,8 @@ import numpy as np
 from bert_tf.errors import InputError
 from pretraining.masking import bits_per_row, mask_batch, token_groups, word_groups
 from pretraining.prefetch import prefetch
-from pretraining.segments import make_window, plan_full_sentences, plan_pairs
+from pretraining.segments import plan_full_sentences, plan_pairs
+from pretraining.windows import make_window
 
 WINDOW_TOKENS = 2**26
 ORDER, PLAN, MASKS = range(3)  # purposes of random numbers
@@ -92,6 +93,7 @@ class PretrainingBatches:
         if not self._entries:
             raise InputError(f"{corpus.path} has no document in its split {split}: prepare it with another --held-out")
         self._corpus, self._split = corpus, split
+        self._needed = batch_size if split == "train" else 1  # sequences that make a batch
         self._batch_size, self._length, self._predictions = batch_size, max_seq_length, max_predictions
         self._masked_lm_prob, self._whole_word, self._nsp = masked_lm_prob, whole_word, nsp
         self._short_seq_prob, self._seed = short_seq_prob, seed
@@ -111,14 +113,12 @@ class PretrainingBatches:
     def batches_per_epoch(self, epoch=0):
         """How many batches epoch `epoch` has. In a corpus of several windows this plans each of them once."""
         sequences = sum(self._count(epoch, index) for index in range(self._num_windows))
-        if self._split == "held_out":
-            return -(-sequences // self._batch_size)
-        if sequences < self._batch_size:
+        if sequences < self._needed:
             raise InputError(
-                f"{self._corpus.path} gives {sequences} sequences an epoch, fewer than a batch of {self._batch_size}: "
-                "add text or make batches smaller"
+                f"{self._corpus.path} gives {sequences} sequences an epoch in its split {self._split}, fewer than the "
+                f"{self._needed} of a batch: add text or make batches smaller"
             )
-        return sequences // self._batch_size
+        return (sequences - self._needed) // self._batch_size + 1
 
     def batch(self, epoch, position):
         """Batch `position` of epoch `epoch`: a dictionary of arrays, see the class.
@@ -139,17 +139,18 @@ class PretrainingBatches:
         return prefetch(self._in_order(epoch, position), ahead)
 
     def _in_order(self, epoch, position):
-        if not self._has_batch(epoch, position):
-            self.batches_per_epoch(epoch)  # raises if no epoch has a batch
-            epoch, position = epoch + 1, 0
         while True:
-            batch = self.batch(epoch, position)
-            epoch, position = (epoch, position + 1) if self._has_batch(epoch, position + 1) else (epoch + 1, 0)
-            yield epoch, position, batch
+            if self._has_batch(epoch, position):
+                batch = self.batch(epoch, position)
+                position += 1
+                yield (*((epoch, position) if self._has_batch(epoch, position) else (epoch + 1, 0)), batch)
+            else:
+                if position == 0:
+                    self.batches_per_epoch(epoch)  # raises: the epoch has no batch
+                epoch, position = epoch + 1, 0
 
     def _has_batch(self, epoch, position):
-        needed = position * self._batch_size + (0 if self._split == "held_out" else self._batch_size - 1)
-        return self._locate(epoch, needed) is not None
+        return self._locate(epoch, position * self._batch_size + self._needed - 1) is not None
 
     # ------------------------------------------------------------------------------------------------------ windows
 

@@ -21,6 +21,7 @@ import importlib.metadata
 import io
 import json
 import multiprocessing
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -31,7 +32,7 @@ from tqdm import tqdm
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from pretraining.corpus import document_digest, documents, find_files, in_share, sentences
-from pretraining.shards import FORMAT_VERSION, MANIFEST, make_shard, open_shard, write_shard
+from pretraining.shards import FORMAT_VERSION, MANIFEST, make_shard, open_shard, read_json, write_shard
 from pretraining.tokenizer_directory import CONFIG, VOCABULARY, SentenceEncoder, read_tokenizer_directory
 
 UNFINISHED, SETTINGS = "unfinished", "settings.json"
@@ -56,10 +57,12 @@ def prepare(inputs, tokenizer, output, *, language="en", held_out=0.02, shard_me
     """
     if not 0 <= held_out < 1:
         raise InputError(f"held_out is a share from 0 to below 1, not {held_out}")
-    if workers < 1 or not 1 <= shard_megabytes <= 1024:
+    if workers < 1 or not 0 < shard_megabytes <= 1024:
         raise InputError(
-            f"workers must be 1 or more and shard_megabytes 1 to 1024, not {workers} and {shard_megabytes}"
+            f"workers must be 1 or more and shard_megabytes above 0, to 1024, not {workers} and {shard_megabytes}"
         )
+    if language is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", language):
+        raise InputError(f"language must be an ISO 639 code such as en or de, not {language!r}")
     output = Path(output)
     files, passed_over = find_files(inputs)
     if passed_over:
@@ -79,12 +82,15 @@ def prepare(inputs, tokenizer, output, *, language="en", held_out=0.02, shard_me
     if finished:
         print(f"{output} is prepared already")
         return finished
+    made = len(list((output / UNFINISHED).glob("[0-9]*.json")))
+    if made:
+        print(f"going on in {output}: {made} shards are there")
     for name in (VOCABULARY, CONFIG):
         with whole_file(output / "tokenizer" / name) as stream:
             stream.write((tokenizer.path / name).read_bytes())
 
     counts = {"documents_read": 0, "duplicates_dropped": 0}
-    units = _units(files, output / UNFINISHED, held_out, shard_megabytes * 2**20, counts)
+    units = _units(files, output / UNFINISHED, held_out, int(shard_megabytes * 2**20), counts)
     make = functools.partial(_make_unit, str(output), language)
     _work_off(make, ((i, unit) for i, unit in enumerate(units) if not _unit_record(output, i).exists()), workers)
     manifest = _summarise(output, settings, tokenizer, counts)
@@ -223,16 +229,20 @@ def _unit_record(output, index):
 def _claim(output, settings):
     """Makes `output` ours: returns its manifest where it is finished, else None; refuses what belongs to others."""
     for name, finished in ((MANIFEST, True), (f"{UNFINISHED}/{SETTINGS}", False)):
-        if (output / name).is_file():
-            before = json.loads((output / name).read_text("utf-8"))
-            found = before["settings"] if finished else before
-            for key, value in settings.items():
-                if found.get(key) != value and not (finished and key == "versions"):
-                    raise InputError(
-                        f"{output} was prepared with other input or settings: {key} was {_short(found.get(key))}, "
-                        f"now {_short(value)}; choose another output directory or delete this one"
-                    )
-            return before if finished else None
+        if not (output / name).is_file():
+            continue
+        before = read_json(output / name)
+        found = before["settings"] if finished else before
+        for key, value in settings.items():
+            if found.get(key) != value and not (finished and key == "versions"):
+                raise InputError(
+                    f"{output} was prepared with other input or settings: {key} was {_short(found.get(key))}, now "
+                    f"{_short(value)}; choose another output directory or delete this one"
+                )
+        if finished:
+            shutil.rmtree(output / UNFINISHED, ignore_errors=True)  # left where the last run was killed at its end
+            return before
+        return None
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is no prepared corpus: choose another output directory")
     _write_json(output / UNFINISHED / SETTINGS, settings)
@@ -243,13 +253,15 @@ def _summarise(output, settings, tokenizer, counts):
     """Writes `unigram_counts.npy` and returns the manifest, from the records of all units."""
     records = []
     while _unit_record(output, len(records)).exists():
-        records.append(json.loads(_unit_record(output, len(records)).read_text("utf-8")))
+        records.append(read_json(_unit_record(output, len(records))))
     if not counts["documents_read"]:
+        shutil.rmtree(output)  # it holds nothing, and would be refused for the corrected input
         raise InputError(f"no document in the input: {len(settings['inputs'])} files without any text")
     unigrams = np.zeros(tokenizer.vocab_size, np.int64)
     for record in records:
         unigrams += np.bincount(open_shard(output / record["train"]["file"]).tokens, minlength=len(unigrams))
     if not unigrams.sum():
+        shutil.rmtree(output)
         raise InputError("no document is left for training: give more text, or hold out a smaller share")
     buffer = io.BytesIO()
     np.save(buffer, unigrams, allow_pickle=False)

@@ -8,7 +8,7 @@ documents are walked side by side, one sequence a step, in NumPy.
 Where this differs from the original, and why: there a one-sentence chunk always gets a random B, and a B at the end of
 a document is short while a random one fills the sequence, so that lengths tell the label. Here
 - the label is a fair coin for every pair: a chunk has at least two sentences, and a last sentence left alone is split
-  between two words;
+  between two words (its second part is not put back);
 - a random B has the length that the next B would have had. Where that one ends with its document (a `final` pair), the
   random B is the end of another document; else it starts at a random sentence of another document, all sentences being
   equally likely;
@@ -23,28 +23,10 @@ import dataclasses
 import numpy as np
 
 from bert_tf.errors import InputError
+from pretraining.windows import word_start_before
 
 STRETCH_SENTENCES = 1024  # a longer document is walked in stretches of at most so many sentences, to bound the steps
 FITTING_DRAWS = 10  # how often a random B is drawn anew because its document is too short
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """The documents of some shards in memory, end to end.
-
-    Attributes:
-        tokens: uint16 or uint32 [T].
-        sentence_offsets: int64 [S + 1], tokens before each sentence (or piece of a long sentence), and T.
-        document_offsets: int64 [D + 1], sentences before each document, and S.
-        fingerprints: uint64 [D], equal for documents with the same tokens.
-        continuations: bool [vocabulary], True for "##" tokens.
-    """
-
-    tokens: np.ndarray
-    sentence_offsets: np.ndarray
-    document_offsets: np.ndarray
-    fingerprints: np.ndarray
-    continuations: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +37,8 @@ class Plan:
         starts, lengths: int32 [pieces], a piece's place in the window's tokens.
         row_offsets: int32 [sequences + 1], pieces before each sequence.
         labels: int8 [sequences], next sentence label, 0 = the second piece follows the first, 1 = random.
-        unused_tokens: tokens that can be in no pair: last sentences left alone that are one word.
+        unused_tokens: tokens that are in no pair: last sentences left alone that are one word, and the second parts
+            of split ones whose B is random.
     """
 
     starts: np.ndarray
@@ -66,45 +49,6 @@ class Plan:
 
     def __len__(self):
         return len(self.labels)
-
-
-def make_window(shards, longest_sentence, continuations):
-    """Joins shards (shards.py) and cuts sentences of more than `longest_sentence` tokens, if it can between words."""
-    tokens = np.concatenate([shard.tokens for shard in shards])
-    sentence_offsets = _joined([shard.sentence_offsets for shard in shards])
-    document_offsets = _joined([shard.document_offsets for shard in shards])
-    fingerprints = np.concatenate([shard.fingerprints for shard in shards])
-
-    lengths = np.diff(sentence_offsets)
-    pieces = -(-lengths // longest_sentence)  # 1 where the sentence fits
-    owner = np.repeat(np.arange(len(lengths)), pieces)
-    first_piece = np.cumsum(pieces) - pieces
-    place = np.arange(len(owner)) - first_piece[owner]  # 0 to pieces - 1 within the sentence
-    cuts = sentence_offsets[owner] + lengths[owner] * place // pieces[owner]
-    inner = np.flatnonzero(place)
-    moved = _word_start_before(tokens, continuations, cuts[inner], cuts[inner] - longest_sentence // 4)
-    cuts[inner] = np.where(moved < 0, cuts[inner], moved)
-    sentence_offsets = np.append(cuts, sentence_offsets[-1])
-    document_offsets = np.append(first_piece, len(owner))[document_offsets]
-    return Window(tokens, sentence_offsets, document_offsets, fingerprints, continuations)
-
-
-def _joined(offsets):
-    """[0, 2, 5] and [0, 3] are [0, 2, 5, 8]."""
-    return np.cumsum(np.concatenate([[0], *map(np.diff, offsets)]), dtype=np.int64)
-
-
-def _word_start_before(tokens, continuations, positions, floors):
-    """For each position the nearest at or before it, above its floor, that starts a word; -1 where there is none."""
-    positions = positions.copy()
-    moving = np.arange(len(positions))
-    while len(moving):
-        moving = moving[continuations[tokens[positions[moving]]]]
-        positions[moving] -= 1
-        at_floor = positions[moving] <= floors[moving]
-        positions[moving[at_floor]] = -1
-        moving = moving[~at_floor]
-    return positions
 
 
 # --------------------------------------------------------------------------------------------------- sentence pairs
@@ -156,24 +100,21 @@ def _walk(window, room, short_seq_prob, generator):
     """
     ends = window.sentence_offsets
     document, sentence, limit = _stretches(window.document_offsets)
-    start = ends[sentence]
-    columns = {name: [] for name in ("document", "start", "cut", "end", "target", "label", "final", "alone")}
-    unused_tokens = 0
+    steps, unused_tokens = [], 0
     while len(sentence):
         count = len(sentence)
         short = generator.random(count) < short_seq_prob
         target = np.where(short, generator.integers(2, room + 1, count), room)
         alone = limit - sentence == 1
-        end_sentence = np.clip(np.searchsorted(ends, start + target), np.minimum(sentence + 2, limit), limit)
+        end_sentence = np.searchsorted(ends, ends[sentence] + target)
+        end_sentence = np.clip(end_sentence, np.minimum(sentence + 2, limit), limit)
         cut_sentence = sentence + 1 + _below(generator, np.maximum(end_sentence - sentence - 1, 1))
-        end = ends[end_sentence]
-        cut = ends[cut_sentence]
-        lonely = np.flatnonzero(alone)
-        cut[lonely] = _split_between_words(window, start[lonely], end[lonely], generator)
         label = generator.integers(0, 2, count, dtype=np.int8)
 
-        usable = cut > start
-        unused_tokens += int((end - start)[~usable].sum())
+        start, cut, end = ends[sentence], ends[cut_sentence], ends[end_sentence]
+        cut[alone] = _split_between_words(window, start[alone], end[alone], generator)
+        one_word = cut == start
+        unused_tokens += int((end - start)[one_word].sum() + (end - cut)[alone & ~one_word & (label == 1)].sum())
         row = {
             "document": document,
             "start": start,
@@ -184,15 +125,12 @@ def _walk(window, room, short_seq_prob, generator):
             "final": end_sentence == limit,
             "alone": alone,
         }
-        for name, values in row.items():
-            columns[name].append(values[usable])
+        steps.append({name: column[~one_word] for name, column in row.items()})
 
-        put_back = label == 1
-        next_sentence = np.where(put_back, np.where(alone, sentence, cut_sentence), end_sentence)
-        going_on = usable & (next_sentence < limit)
-        start = np.where(put_back, cut, end)[going_on]
-        document, sentence, limit = document[going_on], next_sentence[going_on], limit[going_on]
-    return {name: np.concatenate(parts) for name, parts in columns.items()}, unused_tokens
+        sentence = np.where(label == 1, cut_sentence, end_sentence)
+        going_on = sentence < limit
+        document, sentence, limit = document[going_on], sentence[going_on], limit[going_on]
+    return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}, unused_tokens
 
 
 def _stretches(document_offsets):
@@ -214,16 +152,9 @@ def _split_between_words(window, start, end, generator):
     """A random place between two words strictly inside each range; the range's start where it is one word."""
     drawn = start + 1 + _below(generator, np.maximum(end - start - 1, 1))
     drawn = np.minimum(drawn, end - 1)
-    before = _word_start_before(window.tokens, window.continuations, drawn, start)
-    after = drawn.copy()
-    moving = np.flatnonzero((before < 0) & (end - start > 1))
-    while len(moving):
-        moving = moving[window.continuations[window.tokens[after[moving]]]]
-        after[moving] += 1
-        at_end = after[moving] == end[moving]
-        after[moving[at_end]] = start[moving[at_end]]
-        moving = moving[~at_end]
-    return np.where(before >= 0, before, np.where(end - start > 1, after, start))
+    before = word_start_before(window.tokens, window.continuations, drawn, start)
+    last = word_start_before(window.tokens, window.continuations, end - 1, start)  # the last place there is
+    return np.where(before >= 0, before, np.where(last >= 0, last, start))
 
 
 # --------------------------------------------------------------------------------------------------------- random B
@@ -273,7 +204,7 @@ def _random_ends(window, document, wanted, alone, generator):
     after = np.clip(np.searchsorted(ends, ideal), first[stretch], limit[stretch] - 1)
     before = np.maximum(after - 1, first[stretch])
     start = ends[np.where(ideal - ends[before] < ends[after] - ideal, before, after)]
-    between = _word_start_before(window.tokens, window.continuations, ideal, begin - 1)
+    between = word_start_before(window.tokens, window.continuations, ideal, begin - 1)
     start = np.where(alone & (between >= 0), between, start)
     return start, end - start
 

@@ -117,6 +117,14 @@ def open_shard(path):
     return Shard(*arrays)
 
 
+def read_json(path):
+    """What a JSON file of a prepared corpus holds."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): delete its directory and prepare the corpus again") from None
+
+
 class PreparedCorpus:
     """A directory made by `bert-pretrain prepare`.
 
@@ -139,7 +147,7 @@ class PreparedCorpus:
         self.path = Path(path)
         if not (self.path / MANIFEST).is_file():
             raise InputError(f"{path} is not a prepared corpus: it has no {MANIFEST} (bert-pretrain prepare makes it)")
-        self.manifest = json.loads((self.path / MANIFEST).read_text("utf-8"))
+        self.manifest = read_json(self.path / MANIFEST)
         version = self.manifest["settings"]["format_version"]
         if version != FORMAT_VERSION:
             raise InputError(f"{path} has format {version}, and this program reads {FORMAT_VERSION}: prepare it again")
