@@ -1,47 +1,136 @@
-"""Reading a checkpoint directory into plain values: the configuration and the tensors by canonical name.
+"""Opening a checkpoint of any known format as plain values: the settings and the tensors by canonical name.
 
-The canonical name is Hugging Face's with the prefix `bert.` on every tensor of the encoder; the old LayerNorm spelling
-`gamma`/`beta` of early Hugging Face files reads as `weight`/`bias`.
+    Hugging Face   config.json, model.safetensors (or its shards)           bert_tf.checkpoints_hugging_face
+    Google's TF1   bert_config.json, bert_model.ckpt.index and .data-*       bert_tf.checkpoints_tf1
+    KerasHub       config.json, model.weights.h5 (and task.json, …)          bert_tf.checkpoints_keras_hub
+
+The settings have the keys of Hugging Face's config.json. The canonical name of a tensor is Hugging Face's, with the
+prefix `bert.` on every tensor of the encoder, and its layout is PyTorch's: a dense weight is (out, in).
 """
 
+import dataclasses
+import importlib
+import re
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
-from bert_tf.config import read_json
 from bert_tf.errors import InputError
 
-# A buffer of older Hugging Face files, and the tied copies of the MLM decoder: they hold nothing of their own.
-_REDUNDANT = ("bert.embeddings.position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
+_KERAS_HUB_PRESET = re.compile(r"bert_[a-z0-9_]+|kaggle://.+")
+_HUB_FILES = ("*.json", "*.safetensors", "vocab.txt", "*.h5", "assets/**", "*.ckpt*")
+# Weights that other programs wrote beside a config.json, and why they stay closed.
+_REFUSED = {
+    "pytorch_model.bin": "a pickle, which can run any program when it is opened",
+    "tf_model.h5": "the weights of a TensorFlow model of transformers 4",
+    "flax_model.msgpack": "the weights of a Flax model of transformers 4",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says.
+
+    Attributes:
+        kind: the format, in words.
+        config_path: the file that the settings came from.
+        values: the settings, with the keys of Hugging Face's config.json; keys that the file lacks are not there.
+        tensors: {canonical name: NumPy array}.
+        sources: {key of `values`: where it came from}, of those that are not in `config_path`.
+        passed_over: the names in the file that are no part of a model: optimizer slots, position ids, tied copies.
+    """
+
+    kind: str
+    config_path: Path
+    values: dict
+    tensors: dict
+    sources: dict = dataclasses.field(default_factory=dict)
+    passed_over: tuple = ()
+
+    def holds(self, prefix):
+        """Whether there is a tensor whose name begins so: "bert.pooler.", "cls.predictions.", "classifier.", …"""
+        return any(name.startswith(prefix) for name in self.tensors)
 
 
 def read_checkpoint(path):
-    """(the dictionary of `config.json`, {canonical name: NumPy array}) of a Hugging Face directory.
+    """The `Checkpoint` at `path`: a folder, the prefix of a TF1 checkpoint, or a name that `model_directory` takes.
 
     Raises:
-        InputError: no such folder, no weights in it, or a damaged file.
+        InputError: no checkpoint there, one of a format that stays closed, or a damaged file.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise InputError(f"no model directory at {path}; expected a folder with config.json and model.safetensors")
     path = model_directory(path)
-    values = read_json(path / "config.json")
-    weights = path / "model.safetensors"
-    if not weights.exists():
-        raise InputError(f"{path} holds no model.safetensors; expected the weights in that file")
-    try:
-        tensors = load_file(weights)
-    except SafetensorError as error:
-        raise InputError(f"{weights} is damaged ({error}); restore it or make it again") from None
-    tensors = {canonical_name(name): tensor for name, tensor in tensors.items()}
-    return values, {name: tensor for name, tensor in tensors.items() if name not in _REDUNDANT}
+    return _reader(path).read(path)
+
+
+def _reader(path):
+    """The module that reads what is at `path`."""
+    from bert_tf import checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1
+
+    readers = (checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1)
+    for reader in readers:
+        if reader.recognises(path):
+            return reader
+    for name, reason in _REFUSED.items():
+        if (path / name).exists():
+            raise InputError(
+                f"{path} holds {name}, {reason}, and no model.safetensors; convert it once where transformers is "
+                f"installed: transformers.AutoModelForPreTraining.from_pretrained({str(path)!r})"
+                '.save_pretrained("NEW_FOLDER") (or the Auto class of its head)'
+            )
+    raise InputError(
+        f"{path} holds no checkpoint; expected config.json with model.safetensors (Hugging Face), bert_config.json "
+        "with a .ckpt.index (Google's TF1), or config.json with model.weights.h5 (KerasHub)"
+    )
 
 
 def model_directory(path):
-    """The folder with the model: `path` itself, or its subfolder `model` if `path` is the directory of a run."""
-    path = Path(path)
-    return path / "model" if (path / "model" / "config.json").exists() else path
+    """The folder (or TF1 prefix) that holds the model which `path` names.
+
+    Args:
+        path: a folder; the directory of a run, whose subfolder `model` it is; the prefix of a TF1 checkpoint; where
+            nothing of that name exists, a Hugging Face hub id such as "google-bert/bert-base-uncased" (with
+            "@revision" for another than the newest), or a KerasHub preset such as "bert_tiny_en_uncased". Those two
+            are fetched through `huggingface_hub` and `keras-nlp`, which keep their own caches.
+
+    Raises:
+        InputError: nothing there, or the package that would fetch it is not installed or fails.
+    """
+    name, path = str(path), Path(path)
+    if path.is_dir():
+        return path / "model" if (path / "model" / "config.json").exists() else path
+    if path.with_name(path.name + ".index").exists():
+        return path
+    if _KERAS_HUB_PRESET.fullmatch(name):
+        return _fetch("KerasHub preset", name, "keras-nlp", _keras_hub_preset)
+    if _HUB_ID.fullmatch(name) and not path.exists():
+        return _fetch("Hugging Face hub id", name, "hub", _hub_snapshot)
+    raise InputError(f"no model directory at {path}; expected a folder with config.json and model.safetensors")
+
+
+def _fetch(what, name, extra, fetch):
+    try:
+        return Path(fetch(name))
+    except ImportError as error:
+        raise InputError(
+            f"no model directory at {name}, and to fetch it as a {what} the package {error.name} is needed: "
+            f"pip install 'bert-tf[{extra}]'"
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever the network or the server says: it is the answer to the user's name
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(f"no model directory at {name}, and fetching it as a {what} failed: {reason}") from error
+
+
+def _hub_snapshot(name):
+    huggingface_hub = importlib.import_module("huggingface_hub")
+    repository, _, revision = name.partition("@")
+    return huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(_HUB_FILES))
+
+
+def _keras_hub_preset(name):
+    from bert_tf.checkpoints_keras_hub import fetch_preset
+
+    return fetch_preset(name)
 
 
 def canonical_name(name):

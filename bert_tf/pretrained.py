@@ -1,7 +1,8 @@
 """Models that live in a Hugging Face directory: `config.json` and `model.safetensors`.
 
 Each model states, in one two-way table, the Hugging Face name of each of its tensors and where it lies here
-(`weight_table`). Reading is all or explained: every missing, unexpected or misshapen name is listed.
+(`weight_table`). Reading is all or explained: every missing, unexpected or misshapen name is listed. Other formats are
+read through the same table (`bert_tf.checkpoints`).
 """
 
 import dataclasses
@@ -9,17 +10,20 @@ import json
 from pathlib import Path
 
 import keras
+import ml_dtypes
 import numpy as np
 from keras import ops
 from safetensors.numpy import save as safetensors_bytes
 
-from bert_tf.checkpoints import canonical_name, read_checkpoint
+from bert_tf.checkpoints import Checkpoint, canonical_name, read_checkpoint
 from bert_tf.config import BertConfig
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 
 # Tensors of heads and of the pooler: a model without that head leaves them, a model with it may begin without them.
-HEAD_PREFIXES = ("bert.pooler.", "cls.", "classifier.", "qa_outputs.")
+HEAD_PREFIXES = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "qa_outputs.")
+
+STORED_DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +115,21 @@ class PretrainedModel(keras.Model):
         """The settings of the head out of a config.json."""
         return {}
 
-    def save_pretrained(self, path):
-        """Writes `config.json` and `model.safetensors` (each whole or not at all) in the folder `path`."""
+    def save_pretrained(self, path, *, dtype="float32"):
+        """Writes `config.json` and `model.safetensors` (each whole or not at all) in the folder `path`.
+
+        Args:
+            dtype: the float type of the tensors in the file: "float32", "float16" or "bfloat16".
+        """
         path = Path(path)
-        tensors = {name: place.read() for name, place in self.weight_table().items()}
+        if dtype not in STORED_DTYPES:
+            raise InputError(f"dtype must be one of {', '.join(STORED_DTYPES)}, got {dtype!r}")
+        stored = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+        tensors = {name: place.read().astype(stored) for name, place in self.weight_table().items()}
         settings = {
             "architectures": [type(self).__name__],
             "model_type": "bert",
+            "dtype": dtype,
             **self.config.to_dict(),
             **self.write_head_settings(self.head_settings),
         }
@@ -131,8 +143,10 @@ class PretrainedModel(keras.Model):
         """Opens a model directory.
 
         Args:
-            path: the folder.
-            allow_missing_head: let tensors of the head or the pooler that the folder lacks keep fresh values.
+            path: a folder with a checkpoint of any format that `bert_tf.checkpoints` reads, the directory of a run, a
+                name that can be fetched (`bert_tf.checkpoints.model_directory`), or an open `Checkpoint`.
+            allow_missing_head: let tensors of the head or the pooler that the folder lacks, or has for another number
+                of labels, keep fresh values.
             dtype: a Keras dtype policy.
             config_changes: values of the configuration to change, such as dropout: `{"hidden_dropout_prob": 0.0}`.
             head_settings: settings of the head in place of those in `config.json`.
@@ -140,35 +154,39 @@ class PretrainedModel(keras.Model):
         Raises:
             InputError: no checkpoint there, or one whose tensors do not fit, with the list of names.
         """
-        values, tensors = read_checkpoint(path)
-        config = BertConfig.from_dict(values, source=str(Path(path) / "config.json"))
+        checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
+        config = BertConfig.from_dict(checkpoint.values, source=str(checkpoint.config_path))
         if config_changes:
             config = config.replace(**config_changes)
-        model = cls(config, dtype=dtype, **(cls.read_head_settings(values) | head_settings))
-        model.load_tensors(tensors, path, allow_missing_head=allow_missing_head)
+        model = cls(config, dtype=dtype, **(cls.read_head_settings(checkpoint.values) | head_settings))
+        model.load_tensors(checkpoint.tensors, checkpoint.config_path.parent, allow_missing_head=allow_missing_head)
         return model
 
     def load_tensors(self, tensors, source, *, allow_missing_head=False):
-        """Writes a checkpoint's tensors, named as in Hugging Face with the prefix `bert.`, into the variables."""
+        """Writes a checkpoint's tensors, by canonical name (`bert_tf.checkpoints`), into the variables.
+
+        The tensors of a head that this model does not have are left; `source` names the checkpoint in errors.
+        """
         table = {canonical_name(name): place for name, place in self.weight_table().items()}
-        missing = [name for name in table if name not in tensors]
-        if allow_missing_head:
-            missing = [name for name in missing if not name.startswith(HEAD_PREFIXES)]
-        unexpected = [name for name in tensors if name not in table and not name.startswith(HEAD_PREFIXES)]
+        fresh = HEAD_PREFIXES if allow_missing_head else ()
+        others = tuple(prefix for prefix in HEAD_PREFIXES if not any(name.startswith(prefix) for name in table))
+        missing = [name for name in table if name not in tensors and not name.startswith(fresh)]
+        unexpected = [name for name in tensors if name not in table and not name.startswith(others)]
+        wrong = [name for name in table if name in tensors and tuple(tensors[name].shape) != table[name].shape]
         misshapen = [
-            f"{name} is {tensors[name].shape}, expected {place.shape}"
-            for name, place in table.items()
-            if name in tensors and tuple(tensors[name].shape) != place.shape
+            f"{name} is {tensors[name].shape}, expected {table[name].shape}"
+            for name in wrong
+            if not name.startswith(fresh)
         ]
         for trouble, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
             if names:
                 hint = ""
-                if trouble == "missing" and all(name.startswith(HEAD_PREFIXES) for name in names):
+                if trouble != "unexpected" and all(name.startswith(HEAD_PREFIXES) for name in names):
                     hint = "; pass allow_missing_head=True to begin with a fresh head"
                 raise InputError(
                     f"{source} does not fit {type(self).__name__}: {len(names)} tensors are {trouble}: "
                     f"{', '.join(names)}{hint}"
                 )
         for name, place in table.items():
-            if name in tensors:
+            if name in tensors and name not in wrong:
                 place.write(tensors[name])

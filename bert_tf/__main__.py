@@ -1,0 +1,271 @@
+"""The command `bert-tf`: export a SavedModel, fill masks, say what a checkpoint holds, convert it.
+
+A script: it alone in this package knows the heads of `pretraining` and `downstream`, to open the class that a
+checkpoint names. Nothing imports it.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+from bert_tf.checkpoints import canonical_name, model_directory, read_checkpoint
+from bert_tf.config import read_json
+from bert_tf.errors import InputError
+from bert_tf.files import whole_directory
+from bert_tf.foreign_tokenizers import has_vocabulary, read_tokenizer
+from bert_tf.tokenizer_files import write_tokenizer_files
+
+_HOMES = {
+    "BertModel": "bert_tf",
+    "BertForPreTraining": "pretraining",
+    "BertForMaskedLM": "pretraining",
+    "BertForSequenceClassification": "downstream",
+    "BertForTokenClassification": "downstream",
+    "BertForQuestionAnswering": "downstream",
+}
+_HEADS = (
+    ("qa_outputs.", "BertForQuestionAnswering"),
+    ("classifier.", "BertForSequenceClassification"),
+    ("cls.seq_relationship.", "BertForPreTraining"),
+    ("cls.predictions.", "BertForMaskedLM"),
+)
+_MODEL_HELP = "a model directory, the output of a run, a TF1 checkpoint, a KerasHub preset, or a Hugging Face hub id"
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status: 0 done, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(f"bert-tf: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="bert-tf", description="Exports, converts, asks and describes BERT models.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "export",
+        help="write a SavedModel that takes raw text",
+        description="Writes a SavedModel whose signature serving_default takes `text` (and `text_b` for pairs), a "
+        "vector of strings. A classifier answers with `probabilities`, `label` and `logits`; every other model with "
+        "`embeddings` (the mean over the visible tokens, of length 1), `pooler_output` and `last_hidden_state`. The "
+        "written model is loaded and compared with the Python model before the folder takes its name.",
+    )
+    command.add_argument("--model", required=True, metavar="DIR", help=_MODEL_HELP)
+    command.add_argument("--output", required=True, metavar="DIR", help="the folder to write: new, empty or an export")
+    command.add_argument(
+        "--task",
+        choices=("classification", "embeddings"),
+        help="what it answers (default: what the model has a head for; an encoder gives embeddings)",
+    )
+    command.add_argument(
+        "--pair",
+        action="store_true",
+        help="the task reads two texts, text and text_b (default: as in the task.json of a fine-tuned model)",
+    )
+    command.add_argument(
+        "--max-length",
+        type=int,
+        metavar="TOKENS",
+        help="longer texts are cut (default: as in the task.json of a fine-tuned model, else as many as the model has "
+        "positions)",
+    )
+    command.set_defaults(run=_export)
+
+    command = commands.add_parser(
+        "fill-mask",
+        help="print the most probable words at each [MASK]",
+        description="Prints, for each text and each [MASK] in it, the most probable words and their probabilities.",
+    )
+    command.add_argument("--model", required=True, metavar="DIR", help=_MODEL_HELP)
+    command.add_argument("--top-k", type=int, default=5, metavar="N", help="words a mask (default: 5)")
+    command.add_argument("texts", nargs="+", metavar="TEXT", help='such as "The cat sat on the [MASK]."')
+    command.set_defaults(run=_fill_mask)
+
+    command = commands.add_parser(
+        "info",
+        help="say what a checkpoint holds",
+        description="Prints the architecture, the parameters by part, the heads, the vocabulary, the settings of model "
+        "and tokenizer, and the file that each setting came from.",
+    )
+    command.add_argument("path", metavar="PATH", help=_MODEL_HELP)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.set_defaults(run=_info)
+
+    command = commands.add_parser(
+        "convert",
+        help="write a checkpoint of any known format as a Hugging Face directory",
+        description="Reads a checkpoint of any known format and writes config.json, model.safetensors and the "
+        "tokenizer as a Hugging Face directory. Tensors keep their bits unless --dtype changes their type. What no "
+        "model here has a place for is named and left out.",
+    )
+    command.add_argument("--from", required=True, dest="source", metavar="PATH", help=_MODEL_HELP)
+    command.add_argument("--to", required=True, dest="output", metavar="DIR", help="the folder to write: new or empty")
+    command.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), help="the float type to store (default: as it is stored)"
+    )
+    command.add_argument(
+        "--hidden-act",
+        help="the activation, where the file's own word is not what was trained: gelu_new for a TF1 checkpoint of "
+        "later code of google-research/bert",
+    )
+    command.set_defaults(run=_convert)
+    return parser
+
+
+# export
+
+
+def _export(arguments):
+    from bert_tf.answers import ClassificationAnswers, EmbeddingAnswers
+    from bert_tf.export import export_saved_model
+
+    folder, checkpoint = _read(arguments.model)
+    task = arguments.task or _task(checkpoint)
+    if task == "classification":
+        if _architecture(checkpoint) != "BertForSequenceClassification":
+            raise InputError(f"{folder} holds no BertForSequenceClassification; --task embeddings exports its encoder")
+        model = _open(checkpoint, "BertForSequenceClassification")
+        answers = ClassificationAnswers(model.labels, model.problem_type)
+    else:
+        model = _open(checkpoint, "BertModel")
+        answers = EmbeddingAnswers()
+    fine_tuned = _fine_tuned_task(folder)
+    report = export_saved_model(
+        arguments.output,
+        model,
+        _tokenizer(folder),
+        answers,
+        pair=arguments.pair or fine_tuned.get("text_pair") is not None,
+        max_length=arguments.max_length or fine_tuned.get("max_seq_length"),
+    )
+    print(
+        f"Wrote {arguments.output}: {task}, {report['bytes'] / 2**20:.1f} MiB, {report['milliseconds']:.1f} ms for a "
+        f"short text, largest difference from the Python model {report['largest_difference']:.1e}."
+    )
+
+
+def _task(checkpoint):
+    """What a checkpoint answers when it is exported."""
+    architecture = _architecture(checkpoint)
+    if architecture in ("BertForTokenClassification", "BertForQuestionAnswering"):
+        raise InputError(f"the answers of a {architecture} have no export yet; --task embeddings exports its encoder")
+    return "classification" if architecture == "BertForSequenceClassification" else "embeddings"
+
+
+# fill-mask
+
+
+def _fill_mask(arguments):
+    from bert_tf.fill_mask import fill_mask
+
+    folder, checkpoint = _read(arguments.model)
+    if not checkpoint.holds("cls.predictions."):
+        raise InputError(f"{folder} holds no masked language model head; expected the output of bert-pretrain train")
+    model = _open(checkpoint, "BertForMaskedLM")
+    answers = fill_mask(model, _tokenizer(folder), arguments.texts, arguments.top_k)
+    for text, masks in zip(arguments.texts, answers, strict=True):
+        print(text)
+        for number, words in enumerate(masks, 1):
+            if len(masks) > 1:
+                print(f"  mask {number}")
+            for token, probability in words:
+                print(f"  {probability:6.1%}  {token}")
+
+
+# info
+
+
+def _info(arguments):
+    from bert_tf.info import describe, report
+
+    description = describe(arguments.path)
+    print(json.dumps(description, indent=2, ensure_ascii=False) if arguments.json else report(description))
+
+
+# convert
+
+
+def _convert(arguments):
+    from bert_tf.pretrained import STORED_DTYPES
+
+    output = Path(arguments.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists and is not an empty folder; give a new one to convert to")
+    folder, checkpoint = _read(arguments.source)
+    architecture = _architecture(checkpoint)
+    if (
+        architecture == "BertForMaskedLM"
+        and checkpoint.holds("cls.seq_relationship.")
+        and checkpoint.holds("bert.pooler.")
+    ):
+        architecture = "BertForPreTraining"  # the published checkpoints: named for one head, holding both
+    changes = {"hidden_act": arguments.hidden_act} if arguments.hidden_act else None
+    model = _open(checkpoint, architecture, config_changes=changes)
+    stored = {tensor.dtype.name for tensor in checkpoint.tensors.values()}
+    dtype = arguments.dtype or (stored.pop() if len(stored) == 1 and stored <= {*STORED_DTYPES} else "float32")
+    tokenizer = read_tokenizer(folder) if has_vocabulary(folder) else None
+    with whole_directory(output) as partial:
+        model.save_pretrained(partial, dtype=dtype)
+        if tokenizer is not None:
+            write_tokenizer_files(partial, tokenizer.vocabulary, tokenizer.settings)
+        if _fine_tuned_task(folder):
+            shutil.copy(folder / "task.json", partial / "task.json")
+
+    print(f"Wrote {output}: {architecture}, {model.count_params():,} parameters as {dtype}.")
+    left_out = sorted(set(checkpoint.tensors) - {canonical_name(name) for name in model.weight_table()})
+    if left_out:
+        print(f"Left out, since a {architecture} has no place for them: {', '.join(left_out)}.")
+    if tokenizer is None:
+        print(f"{folder} has no vocabulary; the tokenizer is to be added.")
+
+
+# shared
+
+
+def _read(path):
+    """(the folder, the open checkpoint)."""
+    folder = model_directory(path)
+    return folder, read_checkpoint(folder)
+
+
+def _open(checkpoint, architecture, **settings):
+    model_class = getattr(importlib.import_module(_HOMES[architecture]), architecture)
+    if architecture == "BertModel":
+        settings["add_pooling_layer"] = checkpoint.holds("bert.pooler.")
+    return model_class.from_pretrained(checkpoint, dtype="float32", **settings)
+
+
+def _tokenizer(folder):
+    from bert_tf import BertTokenizer
+
+    files = read_tokenizer(folder)
+    return BertTokenizer(files.vocabulary, **files.settings)
+
+
+def _fine_tuned_task(folder):
+    """The task.json that `bert-finetune` keeps beside its model (downstream/tasks.py), else {}."""
+    values = read_json(folder / "task.json") if (folder / "task.json").exists() else {}
+    return values if "text" in values else {}  # a KerasHub preset has a task.json of another kind
+
+
+def _architecture(checkpoint):
+    """The name of the class that a checkpoint is for: what config.json says, else what its heads say."""
+    names = checkpoint.values.get("architectures") or []
+    if names and names[0] not in _HOMES:
+        raise InputError(f"{checkpoint.config_path} names the architecture {names[0]!r}; known are {', '.join(_HOMES)}")
+    return names[0] if names else next((name for prefix, name in _HEADS if checkpoint.holds(prefix)), "BertModel")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
