@@ -18,11 +18,11 @@ from bert_tf.errors import InputError
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
 _KERAS_HUB_PRESET = re.compile(r"bert_[a-z0-9_]+|kaggle://.+")
 _HUB_FILES = ("*.json", "*.safetensors", "vocab.txt", "*.h5", "assets/**", "*.ckpt*")
-# Weights that other programs wrote beside a config.json, and why they stay closed.
+# Weights that other programs wrote beside a config.json: what they are, and what converts them once.
 _REFUSED = {
-    "pytorch_model.bin": "a pickle, which can run any program when it is opened",
-    "tf_model.h5": "the weights of a TensorFlow model of transformers 4",
-    "flax_model.msgpack": "the weights of a Flax model of transformers 4",
+    "pytorch_model.bin": ("a pickle, which can run any program when it is opened", "transformers", ""),
+    "tf_model.h5": ("the weights of a TensorFlow model of transformers 4", "transformers 4", ", from_tf=True"),
+    "flax_model.msgpack": ("the weights of a Flax model of transformers 4", "transformers 4", ", from_flax=True"),
 }
 
 
@@ -69,12 +69,12 @@ def _reader(path):
     for reader in readers:
         if reader.recognises(path):
             return reader
-    for name, reason in _REFUSED.items():
+    for name, (what, package, option) in _REFUSED.items():
         if (path / name).exists():
             raise InputError(
-                f"{path} holds {name}, {reason}, and no model.safetensors; convert it once where transformers is "
-                f"installed: transformers.AutoModelForPreTraining.from_pretrained({str(path)!r})"
-                '.save_pretrained("NEW_FOLDER") (or the Auto class of its head)'
+                f"{path} holds {name}, {what}, and no model.safetensors; convert it once where {package} is installed: "
+                f"transformers.AutoModelForPreTraining.from_pretrained({str(path)!r}{option})"
+                '.save_pretrained("NEW_FOLDER"), or with the Auto class of its head'
             )
     raise InputError(
         f"{path} holds no checkpoint; expected config.json with model.safetensors (Hugging Face), bert_config.json "
