@@ -1,0 +1,174 @@
+"""Examples out of .tsv, .csv and .jsonl files: each text with the file and the line it came from.
+
+    .tsv    tabs between columns, a row a line, no quoting at all: a " is a character like any other (GLUE's files)
+    .csv    commas between columns, quotes around a field with a comma, a quote (doubled) or a line break (RFC 4180)
+    .jsonl  a JSON object a line
+
+UTF-8, with or without a byte order mark; lines end in LF or CRLF. No row is skipped: each is an example or an error.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+from bert_tf.errors import InputError
+
+csv.field_size_limit(2**31 - 1)  # the csv module stops at texts of 131,072 characters; there is no reason to
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The examples of one file.
+
+    Attributes:
+        path: the file.
+        lines: the line on which each example begins, from 1.
+        texts, pairs: strings; `pairs` None for single texts.
+        labels: label cells, strings or (from .jsonl) JSON values; None where they were not asked for.
+    """
+
+    path: Path
+    lines: list
+    texts: list
+    pairs: list | None
+    labels: list | None
+
+    def __len__(self):
+        return len(self.lines)
+
+    def where(self, index):
+        return f"{self.path}, line {self.lines[index]}"
+
+    def contents(self):
+        """What makes two examples the same: the text, or both texts of a pair."""
+        return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
+
+
+def read_examples(path, task, *, with_labels=True):
+    """Reads the columns of a `Task` from a file.
+
+    Raises:
+        InputError: what `read_columns` refuses, a text that is empty or only white space, a text that is not a string.
+    """
+    names = [task.text, *([task.text_pair] if task.text_pair is not None else [])]
+    if with_labels:
+        names.append(task.label)
+    lines, columns = read_columns(path, names, task.header)
+    pairs = columns[task.text_pair] if task.text_pair is not None else None
+    examples = Examples(Path(path), lines, columns[task.text], pairs, columns[task.label] if with_labels else None)
+    for name, texts in ((task.text, examples.texts), (task.text_pair, pairs or [])):
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"{examples.where(index)}: {name!r} must be a string, got {json.dumps(text)}")
+            if not text.strip():
+                raise InputError(f"{examples.where(index)}: {name!r} is empty; give it a text or remove the row")
+    return examples
+
+
+def read_columns(path, names, header=None):
+    """The named columns of a file: (the line of each row, {name: cells}).
+
+    A table `sentence<TAB>label / good<TAB>1 / bad<TAB>0` with names ["label"] gives ([2, 3], {"label": ["1", "0"]}).
+
+    Raises:
+        InputError: no such file, another suffix, not UTF-8, no rows, a row with another number of columns than the
+            header, a line that is not a JSON object, a column that is not there.
+    """
+    path = Path(path)
+    if path.suffix not in _READERS:
+        raise InputError(
+            f"{path} ends in {path.suffix!r}; expected .tsv (tabs, no quoting), .csv (commas, quotes) or .jsonl (a "
+            "JSON object a line)"
+        )
+    lines, columns = [], {name: [] for name in names}
+    for line, row in _READERS[path.suffix](path, _text(path), header):
+        for name in names:
+            if name not in row:
+                place = f"{path}, line {line}," if path.suffix == ".jsonl" else path
+                raise InputError(f"{place} has no column {name!r}; its columns are {', '.join(map(repr, row))}")
+            columns[name].append(row[name])
+        lines.append(line)
+    if not lines:
+        raise InputError(f"{path} has no rows; expected {_expected(path, header)}")
+    return lines, columns
+
+
+def _text(path):
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; expected a .tsv, .csv or .jsonl file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a .tsv, .csv or .jsonl file") from None
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte offset {error.start}; convert the file to UTF-8") from None
+
+
+def _expected(path, header):
+    return "rows" if path.suffix == ".jsonl" or header else "a header line and then rows"
+
+
+# Each reader yields (line, {column: cell}) for every row.
+
+
+def _lines(text):
+    """The lines of a text with their numbers; only LF ends a line, a CR before it is dropped."""
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
+        yield number, line.removesuffix("\r")
+
+
+def _read_tsv(path, text, header):
+    yield from _table(path, ((number, line.split("\t")) for number, line in _lines(text)), header)
+
+
+def _read_csv(path, text, header):
+    yield from _table(path, _csv_rows(path, text), header)
+
+
+def _csv_rows(path, text):
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        first_line = reader.line_num + 1
+        try:
+            yield first_line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{path}, line {first_line}: {error}; a .csv field with a quote in it is quoted, its quotes doubled"
+            ) from None
+
+
+def _table(path, rows, header):
+    for line, cells in rows:
+        if header is None:
+            header = cells
+            if len(set(header)) != len(header):
+                raise InputError(f"{path}, line {line}: two columns have the same name in {', '.join(header)}")
+            continue
+        if len(cells) != len(header):
+            hint = "; a .tsv has no quoting: a text holds no tab and no line break" if path.suffix == ".tsv" else ""
+            raise InputError(
+                f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), got {len(cells)}{hint}"
+            )
+        yield line, dict(zip(header, cells, strict=True))
+
+
+def _read_jsonl(path, text, header):
+    for number, line in _lines(text):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error.msg})"
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
+        yield number, row
+
+
+_READERS = {".tsv": _read_tsv, ".csv": _read_csv, ".jsonl": _read_jsonl}

@@ -1,0 +1,59 @@
+"""What fine-tuning on texts minimises: cross-entropy, binary cross-entropies or the squared error.
+
+As Hugging Face's `BertForSequenceClassification` (its problem types and their means). Everything here is float32,
+whatever the model computes in. Shapes: B batch, C labels.
+"""
+
+from keras import ops
+
+from bert_tf.inputs import INPUT_NAMES
+from bert_tf.training import Objective
+
+
+def cross_entropies(logits, labels):
+    """-log softmax(logits)[label]: (B, C), (B,) int -> (B,); equal logits give log C."""
+    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def binary_cross_entropies(logits, labels):
+    """The mean over the labels of -log sigmoid(±logit), + for 1 and - for 0: (B, C), (B, C) -> (B,)."""
+    return ops.mean(ops.softplus(logits) - labels * logits, axis=-1)
+
+
+def squared_errors(logits, values):
+    """(logit - value)²: (B, 1), (B,) -> (B,)."""
+    return ops.square(logits[:, 0] - values)
+
+
+LOSSES = {
+    "single_label_classification": cross_entropies,
+    "multi_label_classification": binary_cross_entropies,
+    "regression": squared_errors,
+}
+
+
+class SequenceObjective(Objective):
+    """Figures: `loss`, the mean over the examples, and for single labels `accuracy`, a share.
+
+    A batch holds `labels`, (B,) int32, (B, C) float32 or (B,) float32 by problem type, and `example_weights` (B,)
+    float32: the part each example has in the mean, 0 for rows that only fill the batch.
+    """
+
+    input_names = INPUT_NAMES
+    loss_names = ("loss",)
+
+    def __init__(self, problem_type):
+        self.problem_type = problem_type
+
+    def weights(self, batch):
+        return {"loss": ops.sum(batch["example_weights"])}
+
+    def figures(self, outputs, batch):
+        logits, weights = ops.cast(outputs["logits"], "float32"), batch["example_weights"]
+        total = ops.sum(weights)
+        losses = LOSSES[self.problem_type](logits, batch["labels"])
+        figures = {"loss": (ops.sum(losses * weights), total)}
+        if self.problem_type == "single_label_classification":
+            hits = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), batch["labels"]), "float32")
+            figures["accuracy"] = (ops.sum(hits * weights), total)
+        return figures

@@ -1,0 +1,131 @@
+"""Logits of a fine-tuned classifier for many texts, and `bert-finetune predict`: a file in, a file of answers out."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bert_tf.checkpoints import model_directory
+from bert_tf.errors import InputError
+from bert_tf.files import whole_file
+from bert_tf.tokenizer import BertTokenizer
+from downstream.batches import choose_lengths, make_batch, reading_plan
+from downstream.examples import read_examples
+from downstream.features import open_tokenizer, tokenize
+from downstream.forward import compile_forward
+from downstream.heads import BertForSequenceClassification
+from downstream.metrics import decisions, probabilities
+from downstream.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned classifier with its tokenizer and its task."""
+
+    model: BertForSequenceClassification
+    tokenizer: BertTokenizer
+    task: Task
+
+    @classmethod
+    def open(cls, path, **changes):
+        """Opens a model directory or the directory of a run; `changes` replace columns and length of its task.
+
+        Raises:
+            InputError: no classifier there, or a length beyond what it can take.
+        """
+        folder = model_directory(path)
+        model = BertForSequenceClassification.from_pretrained(folder)
+        task = Task.of_model(folder, model, **changes)
+        task.check_length(model.config, str(folder))
+        return cls(model, open_tokenizer(folder, model.config), task)
+
+    def tokenize(self, examples, **per_example):
+        """The `Features` of examples; prints how many there are and how many were truncated."""
+        features, truncated = tokenize(
+            examples, self.tokenizer, self.task.max_seq_length, self.model.config.pad_token_id, **per_example
+        )
+        print(
+            f"{examples.path}: {len(features):,} examples, {truncated:,} truncated to {self.task.max_seq_length} tokens"
+        )
+        return features
+
+    def logits(self, features, batch_size):
+        """(N, C) float32, in the order of the examples."""
+        return read_logits(compile_forward(self.model), features, choose_lengths(features.lengths), batch_size)
+
+
+def read_logits(forward, features, padded_lengths, batch_size):
+    """The logits for each example, (N, C) float32, from the `compile_forward` of a classifier."""
+    logits = None
+    for chosen in reading_plan(features.lengths, batch_size):
+        batch = make_batch(features, chosen, padded_lengths, batch_size)
+        rows = np.asarray(forward(batch)["logits"], np.float32)[: len(chosen)]
+        if logits is None:
+            logits = np.empty((len(features), rows.shape[1]), np.float32)
+        logits[chosen] = rows
+    return logits
+
+
+def predict(model, input, output, *, batch_size=32, **changes):
+    """Writes the answer to each text of a file, in its order; no label column is needed.
+
+    Args:
+        model: the directory of a model or a run.
+        input: a .tsv, .csv or .jsonl file.
+        output: a .tsv file (a header; line, label, then a column p(LABEL) for each label) or a .jsonl file (line,
+            label, probabilities). Several labels: joined by the task's separator, or a list. Regression: line, value.
+        changes: `text`, `text_pair` and `max_seq_length` in place of those in the model's `task.json`.
+
+    Raises:
+        InputError: see `downstream.examples`; an output of another suffix, or the same file as the input.
+    """
+    output = Path(output)
+    if output.suffix not in _ROWS:
+        raise InputError(f"--output must end in .tsv or .jsonl, got {output}")
+    if output.resolve() == Path(input).resolve():
+        raise InputError(f"--output is the input {input}; choose another file")
+    fine_tuned = FineTuned.open(model, **changes)
+    examples = read_examples(input, fine_tuned.task, with_labels=False)
+    features = fine_tuned.tokenize(examples)
+    logits = fine_tuned.logits(features, batch_size)
+    with whole_file(output, "w") as stream:
+        stream.writelines(line + "\n" for line in _ROWS[output.suffix](fine_tuned, examples, logits))
+    print(f"{output}: {len(examples):,} answers")
+
+
+def _answers(fine_tuned, examples, logits):
+    """For each example: its line, its labels, the probability of the decision, the probabilities of all labels."""
+    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
+    decided = decisions(problem_type, logits)
+    for line, decision, row in zip(examples.lines, decided, probabilities(problem_type, logits), strict=True):
+        if problem_type == "single_label_classification":
+            yield line, [labels[decision]], row
+        else:
+            yield line, [label for label, holds in zip(labels, decision, strict=True) if holds], row
+
+
+def _tsv_rows(fine_tuned, examples, logits):
+    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
+    if problem_type == "regression":
+        yield "line\tvalue"
+        yield from (f"{line}\t{value:.6g}" for line, value in zip(examples.lines, logits[:, 0], strict=True))
+        return
+    yield "\t".join(["line", "label", *(f"p({label})" for label in labels)])
+    for line, decided, row in _answers(fine_tuned, examples, logits):
+        yield "\t".join([str(line), fine_tuned.task.label_separator.join(decided), *(f"{p:.6f}" for p in row)])
+
+
+def _jsonl_rows(fine_tuned, examples, logits):
+    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
+    if problem_type == "regression":
+        for line, value in zip(examples.lines, logits[:, 0], strict=True):
+            yield json.dumps({"line": line, "value": float(value)})
+        return
+    for line, decided, row in _answers(fine_tuned, examples, logits):
+        answer = {"label": decided[0]} if problem_type == "single_label_classification" else {"labels": decided}
+        chances = dict(zip(labels, (round(float(p), 6) for p in row), strict=True))
+        yield json.dumps({"line": line, **answer, "probabilities": chances}, ensure_ascii=False)
+
+
+_ROWS = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
