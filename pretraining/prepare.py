@@ -92,7 +92,8 @@ def prepare(inputs, tokenizer, output, *, language="en", held_out=0.02, shard_me
     counts = {"documents_read": 0, "duplicates_dropped": 0}
     units = _units(files, output / UNFINISHED, held_out, int(shard_megabytes * 2**20), counts)
     make = functools.partial(_make_unit, str(output), language)
-    _work_off(make, ((i, unit) for i, unit in enumerate(units) if not _unit_record(output, i).exists()), workers)
+    with contextlib.closing(units):  # also where a unit fails: the progress bar ends before the sentence about it
+        _work_off(make, ((i, unit) for i, unit in enumerate(units) if not _unit_record(output, i).exists()), workers)
     manifest = _summarise(output, settings, tokenizer, counts)
     _write_json(output / MANIFEST, manifest)
     shutil.rmtree(output / UNFINISHED)
@@ -107,7 +108,7 @@ def _units(files, scratch, held_out, unit_characters, counts):
     unit, characters = [], 0
     size = sum(file.stat().st_size for file in files)
     bar = tqdm(total=size, unit="B", unit_scale=True, unit_divisor=1024, desc="prepare", mininterval=1.0)
-    with _SeenDocuments(scratch) as seen, bar:
+    with bar, _SeenDocuments(scratch) as seen:
         for file in files:
             for document in documents(file, bar.update):
                 counts["documents_read"] += 1

@@ -10,7 +10,6 @@ A shard is one file, little-endian, readable by `np.memmap` alone:
     uint16 or uint32 [T]   token ids
 """
 
-import errno
 import hashlib
 import json
 from pathlib import Path
@@ -26,6 +25,7 @@ MAGIC = b"BERTSHRD"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 HEADER_BYTES = 64
+MAX_TOKENS = 2**31 - 1  # of a shard: offsets are int32
 
 
 class Shard(NamedTuple):
@@ -53,7 +53,7 @@ def make_shard(documents, token_dtype):
     """
     token_dtype = np.dtype(token_dtype)
     lengths = [len(sentence) // token_dtype.itemsize for document in documents for sentence in document]
-    if sum(lengths) >= 2**31:
+    if sum(lengths) > MAX_TOKENS:
         raise InputError(f"a shard of {sum(lengths):,} tokens is too large: make shards of fewer megabytes")
     fingerprints = [hashlib.blake2b(b"".join(document), digest_size=8).digest() for document in documents]
     return Shard(
@@ -69,15 +69,10 @@ def write_shard(path, shard):
     counts = shard.counts()
     header = MAGIC + np.array([FORMAT_VERSION, shard.tokens.itemsize, *counts.values(), 0, 0], "<i8").tobytes()
     digest = hashlib.sha256()
-    try:
-        with whole_file(path) as stream:
-            for part in (header, *(array.tobytes() for array in shard)):
-                digest.update(part)
-                stream.write(part)
-    except OSError as error:
-        if error.errno != errno.EFBIG:
-            raise
-        raise InputError(f"cannot write {path}: {error.strerror}; raise the file size limit (ulimit -f)") from None
+    with whole_file(path) as stream:
+        for part in (header, *(array.tobytes() for array in shard)):
+            digest.update(part)
+            stream.write(part)
     return digest.hexdigest()
 
 

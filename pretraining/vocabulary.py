@@ -7,12 +7,19 @@ the training; then two runs agree token for token.
 """
 
 from collections import Counter
+from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.errors import InputError
 from pretraining.corpus import document_digest, documents, find_files, in_share
-from pretraining.tokenizer_directory import SPECIAL_TOKENS, bert_normalizer, write_tokenizer_directory
+from pretraining.tokenizer_directory import (
+    SPECIAL_TOKENS,
+    VOCABULARY,
+    bert_normalizer,
+    read_tokenizer_directory,
+    write_tokenizer_directory,
+)
 
 
 def train_vocabulary(make_texts, vocab_size, settings, alphabet=1000, min_frequency=2, unused=0):
@@ -84,6 +91,9 @@ def make_vocabulary(inputs, output, settings, model_max_length, share=1.0, **opt
         share: train on this share of the documents, chosen by the hash of their text: memory and time grow with the
             number of different words, and 100 MB of text are enough for most vocabularies.
         options: `vocab_size`, `alphabet`, … of train_vocabulary.
+
+    Raises:
+        InputError: see corpus.py and train_vocabulary; `output` holds another tokenizer.
     """
     if not 0 < share <= 1:
         raise InputError(f"share must be above 0 and at most 1, not {share}")
@@ -96,5 +106,9 @@ def make_vocabulary(inputs, output, settings, model_max_length, share=1.0, **opt
                     yield document
 
     tokens = train_vocabulary(texts, settings=settings, **options)
+    if (Path(output) / VOCABULARY).exists():
+        there = read_tokenizer_directory(output)
+        if there.tokens != tuple(tokens) or there.settings != settings:
+            raise InputError(f"{output} holds another vocabulary or other settings: choose another output directory")
     write_tokenizer_directory(output, tokens, settings, model_max_length)
     return tokens

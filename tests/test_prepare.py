@@ -1,0 +1,364 @@
+"""prepare: what becomes of each document, and that neither workers, kills nor full disks change a byte."""
+
+import errno
+import functools
+import hashlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bert_tf import InputError
+from pretraining import prepare as module
+from pretraining.__main__ import main
+from pretraining.corpus import document_digest, in_share
+from pretraining.prepare import prepare
+from pretraining.shards import PreparedCorpus
+from tests.small_corpus import TOKENS, make_prepared, make_text, make_tokenizer
+
+MANY_SHARDS = 0.002  # Mi characters: about 2,100
+
+
+def refused(text):
+    return pytest.raises(InputError, match=re.escape(text))
+
+
+def content(path):
+    """Every file below a folder, with its bytes."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def texts_of(corpus, split):
+    """The documents of a split, as lists of sentences of tokens, in the order of the shards."""
+    found = []
+    for entry in corpus.shards(split):
+        shard = corpus.open(entry)
+        for first, last in itertools.pairwise(shard.document_offsets):
+            offsets = shard.sentence_offsets[first : last + 1]
+            found.append([[TOKENS[token] for token in shard.tokens[a:b]] for a, b in itertools.pairwise(offsets)])
+    return found
+
+
+# Documents
+
+
+def test_every_document_is_somewhere(tmp_path):
+    """Read = dropped + for training + held out, each in order, and a split follows from the text of a document."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "1.txt").write_text("the cat sat .\n\nthe  dog ran\nfar\n\n\x01\n\non the\tmat\n")
+    (folder / "2.txt").write_text("the dog ran far\n\n\x02\nall night\n\nthe cat sat .\n")
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    manifest = prepare([folder], tokenizer, tmp_path / "out", language=None, held_out=0)
+    assert manifest["counts"] == {
+        "documents_read": 7,
+        "duplicates_dropped": 2,  # "the dog ran far" over other lines, and "the cat sat ."
+        "documents_without_tokens": 1,
+        "sentences_without_tokens": 2,
+        "lines_kept_whole": 0,
+    }
+    assert {name: manifest["train"][name] for name in ("documents", "sentences", "tokens")} == {
+        "documents": 4,
+        "sentences": 5,
+        "tokens": 13,
+    }
+    corpus = PreparedCorpus(tmp_path / "out", check_sha256=True)
+    assert texts_of(corpus, "train") == [
+        [["the", "cat", "sat", "."]],
+        [["the", "dog", "ran"], ["far"]],
+        [["on", "the", "mat"]],
+        [["all", "night"]],
+    ]
+    assert texts_of(corpus, "held_out") == []
+    assert manifest["settings"]["inputs"] == [
+        {
+            "name": name,
+            "bytes": (folder / name).stat().st_size,
+            "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+        }
+        for name in ("1.txt", "2.txt")
+    ]
+    assert (
+        manifest["settings"]["vocabulary_sha256"] == hashlib.sha256((tokenizer / "vocab.txt").read_bytes()).hexdigest()
+    )
+    assert content(tmp_path / "out" / "tokenizer") == content(tokenizer)
+    assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_held_out_documents_are_chosen_by_their_text(tmp_path):
+    """In reverse order and beside other documents the same ones are held out; none is in both splits."""
+    documents = make_text(300, seed=1).strip().split("\n\n")
+    held_out = {text for text in documents if in_share(document_digest(text), 0.2)}
+    assert 20 < len(held_out) < 100
+    for name, order in (("a", documents), ("b", documents[::-1]), ("c", documents[100:] * 2)):
+        path = make_prepared(tmp_path / name, "\n\n".join(order), held_out=0.2, shard_megabytes=0.01)
+        corpus = PreparedCorpus(path)
+        encoded = {
+            split: ["\n".join(map(" ".join, text)) for text in texts_of(corpus, split)] for split in module.SPLITS
+        }
+        first_lines = {split: {text.split("\n")[0] for text in texts} for split, texts in encoded.items()}
+        expected = [text for text in dict.fromkeys(order) if text in held_out]
+        assert [text.split("\n")[0] for text in encoded["held_out"]] == [text.split("\n")[0] for text in expected]
+        assert not first_lines["train"] & first_lines["held_out"]
+        assert len(encoded["train"]) + len(encoded["held_out"]) == len(set(order))
+        assert corpus.manifest["counts"]["duplicates_dropped"] == len(order) - len(set(order))
+
+
+def test_sentences_are_split(tmp_path):
+    """Two sentences in one line with a language, one with none."""
+    text = "the cat sat. The dog ran.\n\nall rain fell.\n"
+    for language, sentences in (("en", 3), (None, 2)):
+        corpus = PreparedCorpus(make_prepared(tmp_path / str(language), text, language=language, held_out=0))
+        assert corpus.manifest["train"]["sentences"] == sentences
+        assert corpus.manifest["train"]["tokens"] == 12
+
+
+# Workers, kills, the same command again
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A corpus of many shards made in one go by one worker: its text, tokenizer and files."""
+    folder = tmp_path_factory.mktemp("reference")
+    path = make_prepared(folder, make_text(400, seed=2), held_out=0.1, shard_megabytes=MANY_SHARDS)
+    files = content(path)
+    assert sum(name.startswith("shards/train") for name in files) > 20
+    return folder / "text.txt", folder / "tokenizer", files
+
+
+def command(reference, output, workers):
+    text, tokenizer, _ = reference
+    options = ["--sentence-per-line", "--held-out", "0.1", "--shard-megabytes", str(MANY_SHARDS)]
+    return [
+        "prepare",
+        str(text),
+        "--tokenizer",
+        str(tokenizer),
+        "--output",
+        str(output),
+        "--workers",
+        str(workers),
+        *options,
+    ]
+
+
+def test_three_workers_make_the_same_bytes(tmp_path, reference, capsys):
+    assert main(command(reference, tmp_path / "out", 3)) == 0
+    assert content(tmp_path / "out") == reference[2]
+    out = capsys.readouterr().out
+    manifest = json.loads(reference[2]["manifest.json"])
+    assert "documents: 400 read, 0 duplicates dropped, 0 without a token dropped, " in out
+    assert f"{manifest['train']['documents']:,} for training, {manifest['held_out']['documents']:,} held out\n" in out
+    assert f"tokens: {manifest['train']['tokens']:,} for training" in out
+
+
+def test_killed_and_run_again(tmp_path, reference, capsys):
+    """SIGKILL after some shards, twice, then to the end: the bytes of an uninterrupted run."""
+    output = tmp_path / "out"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for shards in (3, 9):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pretraining", *command(reference, output, 1)],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        while len(list((output / "unfinished").glob("[0-9]*.json"))) < shards:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (output / "manifest.json").exists()
+    made = {file: file.stat().st_mtime_ns for file in (output / "unfinished").glob("[0-9]*.json")}
+    kept = {output / "shards" / f"train-{file.stem}.bin" for file in made}
+    before = {file: file.stat().st_mtime_ns for file in kept}
+    assert main(command(reference, output, 1)) == 0
+    assert f"going on in {output}: {len(made)} shards are there\n" in capsys.readouterr().out
+    assert content(output) == reference[2]
+    assert {file: file.stat().st_mtime_ns for file in kept} == before
+
+
+def test_finished_is_finished(tmp_path, reference, capsys):
+    output = tmp_path / "out"
+    assert main(command(reference, output, 1)) == 0
+    before = {file: file.stat().st_mtime_ns for file in output.rglob("*")}
+    (output / "unfinished").mkdir()  # killed between the manifest and the removal
+    capsys.readouterr()
+    assert main(command(reference, output, 2)) == 0
+    assert capsys.readouterr().out.startswith(f"{output} is prepared already\n")
+    assert {file: file.stat().st_mtime_ns for file in output.rglob("*")} | {output: 0} == before | {output: 0}
+
+
+def test_other_settings_are_refused(tmp_path, reference):
+    text, tokenizer, _ = reference
+    other = tmp_path / "other.txt"
+    other.write_text("the cat .\n\nthe dog .\n")
+    output = tmp_path / "out"
+    make = functools.partial(prepare, [text], tokenizer, output, shard_megabytes=MANY_SHARDS)
+    make()
+    for changed, was, now in (({"language": None}, '"en"', "null"), ({"held_out": 0.5}, "0.02", "0.5")):
+        (name,) = changed
+        with refused(
+            f"{output} was prepared with other input or settings: {name} was {was}, now {now}; choose another output "
+            "directory or delete this one"
+        ):
+            make(**changed)
+    with refused(f'{output} was prepared with other input or settings: inputs was [{{"name": "text.txt", "bytes":'):
+        prepare([other], tokenizer, output)
+    (output / "unfinished").mkdir()
+    settings = json.loads((output / "manifest.json").read_text())["settings"]
+    (output / "manifest.json").unlink()
+    settings["versions"]["tokenizers"] = "0.1"
+    (output / "unfinished" / "settings.json").write_text(json.dumps(settings))
+    with refused(
+        f'{output} was prepared with other input or settings: versions was {{"tokenizers": "0.1", "sentencex"'
+    ):
+        make()
+
+
+def test_foreign_directories_are_refused(tmp_path, reference):
+    text, tokenizer, _ = reference
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    for output in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
+        with refused(f"{output} exists and is no prepared corpus: choose another output directory"):
+            prepare([text], tokenizer, output)
+    assert content(tmp_path / "mine") == {"thesis.tex": b"x"}
+    (tmp_path / "empty").mkdir()
+    assert prepare([text], tokenizer, tmp_path / "empty")["train"]["documents"] > 300
+
+
+# Bad input
+
+
+def test_no_document(tmp_path, capsys):
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    (tmp_path / "a.txt").write_text("\n\n \n")
+    command = ["prepare", str(tmp_path / "a.txt"), "--tokenizer", str(tokenizer), "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    error = capsys.readouterr().err.split("\n")[-2]
+    assert error == "bert-pretrain: error: no document in the input: 1 files without any text"
+    (tmp_path / "a.txt").write_text("\x01\n")
+    with refused("no document is left for training: give more text, or hold out a smaller share"):
+        prepare([tmp_path / "a.txt"], tokenizer, tmp_path / "out")
+    (tmp_path / "a.txt").write_text("the cat\n\nthe dog\n")
+    with refused("no document is left for training: give more text, or hold out a smaller share"):
+        prepare([tmp_path / "a.txt"], tokenizer, tmp_path / "out", held_out=1 - 1e-12)
+    assert prepare([tmp_path / "a.txt"], tokenizer, tmp_path / "out", held_out=0)["train"]["documents"] == 2
+
+
+def test_values_out_of_range(tmp_path):
+    for options, text in (
+        ({"held_out": 1}, "held_out is a share from 0 to below 1, not 1"),
+        ({"workers": 0}, "workers must be 1 or more and shard_megabytes above 0, to 1024, not 0 and 16"),
+        ({"shard_megabytes": 0}, "workers must be 1 or more and shard_megabytes above 0, to 1024, not 1 and 0"),
+        ({"language": "english!"}, "language must be an ISO 639 code such as en or de, not 'english!'"),
+    ):
+        with refused(text):
+            prepare([tmp_path], tmp_path, tmp_path / "out", **options)
+
+
+def test_files_of_other_kinds_are_named(tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("the cat")
+    (folder / "b.doc").write_text("the dog")
+    prepare([folder], make_tokenizer(tmp_path / "tokenizer"), tmp_path / "out", held_out=0)
+    assert capsys.readouterr().out == f"not read, for their names: 1 files, the first is {folder}/b.doc\n"
+
+
+# Disks and workers that fail
+
+
+def test_full_disk_damages_nothing(tmp_path, reference, monkeypatch):
+    """The disk is full from the 30th write on; with room again the same command ends with the same bytes."""
+    output, writes, fsync = tmp_path / "out", [], os.fsync
+
+    def full(descriptor):
+        writes.append(descriptor)
+        if len(writes) >= 30:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    text, tokenizer, files = reference
+    make = functools.partial(
+        prepare, [text], tokenizer, output, language=None, held_out=0.1, shard_megabytes=MANY_SHARDS
+    )
+    with refused(f"cannot write {output}/") as error:
+        make()
+    assert "No space left on device; free space or choose another folder, then run the same command again" in str(
+        error.value
+    )
+    assert not (output / "manifest.json").exists()
+    records = sorted((output / "unfinished").glob("[0-9]*.json"))
+    assert records
+    for record in records:
+        for split in module.SPLITS:
+            entry = json.loads(record.read_text())[split]
+            assert (output / entry["file"]).read_bytes() == files[entry["file"]]
+    assert not list(output.rglob("*.partial"))
+    monkeypatch.undo()
+    make()
+    assert content(output) == files
+
+
+@pytest.mark.parametrize(("limit", "file"), [(1500, r"shards/train-00000\.bin"), (2000, r"unfinished/seen\.sqlite")])
+def test_files_may_not_grow(tmp_path, reference, limit, file):
+    """A limit of the file size (EFBIG, as of `ulimit -f`) stops a shard, or the set of digests."""
+    program = f"import sys, resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+    if "sqlite" not in file:
+        program += "import sqlite3, pretraining.prepare as p; connect = sqlite3.connect; "
+        program += "sqlite3.connect = lambda path, **options: connect(':memory:', **options); "
+    program += "from pretraining.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command(reference, tmp_path / "out", 1)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        f"bert-pretrain: error: cannot write {tmp_path}/out/{file}: .*; free space", done.stderr.split("\n")[-2]
+    )
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def _die(index, _unit):
+    if index == 1:
+        os._exit(9)
+
+
+def test_a_killed_worker(tmp_path):
+    with refused(
+        "a worker process was killed (by hand, or for memory); run the same command again, with fewer workers"
+    ):
+        module._work_off(_die, enumerate([[], [], []]), 2)
+
+
+def _fail(index, _unit):
+    if index == 1:
+        raise InputError("the sentence")
+
+
+def test_a_failing_worker_says_why():
+    with refused("the sentence"):
+        module._work_off(_fail, enumerate([[], [], []]), 2)
+
+
+def test_workers_stay_small():
+    """What a worker imports: neither TensorFlow nor Keras nor JAX."""
+    program = (
+        "import sys, pretraining.__main__, pretraining.prepare, pretraining.vocabulary, pretraining.batches\n"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}, check=True
+    )
