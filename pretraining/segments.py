@@ -26,7 +26,7 @@ from bert_tf.errors import InputError
 from pretraining.windows import word_start_before
 
 STRETCH_SENTENCES = 1024  # a longer document is walked in stretches of at most so many sentences, to bound the steps
-FITTING_DRAWS = 10  # how often a random B is drawn anew because its document is too short
+FITTING_DRAWS = 10  # how often a random B is drawn anew because its length does not fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,25 +192,24 @@ def _random_ends(window, document, wanted, alone, generator):
     def draw(rows):
         return _below(generator, np.full(len(rows), len(owner)))
 
-    stretch = _draw_until_fit(
-        window,
-        document,
-        draw,
-        lambda drawn: owner[drawn],
-        lambda drawn, rows: ends[limit[drawn]] - ends[first[drawn]] >= wanted[rows],
-    )
-    begin, end = ends[first[stretch]], ends[limit[stretch]]
-    ideal = np.maximum(end - wanted, begin)
-    after = np.clip(np.searchsorted(ends, ideal), first[stretch], limit[stretch] - 1)
-    before = np.maximum(after - 1, first[stretch])
-    start = ends[np.where(ideal - ends[before] < ends[after] - ideal, before, after)]
-    between = word_start_before(window.tokens, window.continuations, ideal, begin - 1)
-    start = np.where(alone & (between >= 0), between, start)
-    return start, end - start
+    def start(stretch, rows):
+        ideal = np.maximum(ends[limit[stretch]] - wanted[rows], ends[first[stretch]])
+        after = np.clip(np.searchsorted(ends, ideal), first[stretch], limit[stretch] - 1)
+        before = np.maximum(after - 1, first[stretch])
+        nearest = ends[np.where(ideal - ends[before] < ends[after] - ideal, before, after)]
+        between = word_start_before(window.tokens, window.continuations, ideal, ends[first[stretch]] - 1)
+        return np.where(alone[rows] & (between >= 0), between, nearest)
+
+    def fits(stretch, rows):
+        return np.abs(ends[limit[stretch]] - start(stretch, rows) - wanted[rows]) <= wanted[rows] // 8
+
+    stretch = _draw_until_fit(window, document, draw, lambda drawn: owner[drawn], fits)
+    begin = start(stretch, np.arange(len(stretch)))
+    return begin, ends[limit[stretch]] - begin
 
 
 def _draw_until_fit(window, document, draw, other, fits):
-    """Draws until no document is drawn for itself or its equal, and up to ten times for one that is long enough."""
+    """Draws until no document is drawn for itself or its equal, and up to ten times for a length that fits."""
     rows = np.arange(len(document))
     drawn = draw(rows)
     redraw, attempt = rows, 0
@@ -252,10 +251,12 @@ def plan_full_sentences(window, max_seq_length, generator):
     sentence = np.arange(counts.sum()) + np.repeat(window.document_offsets[order] - first, counts)
     begins = window.sentence_offsets[sentence]
     cost = window.sentence_offsets[sentence + 1] - begins
-    cost[first[1:] - 1] += 1  # the [SEP] between two documents
-    total = np.concatenate([[0], np.cumsum(cost)])
+    cost[first + counts - 1] += 1  # a document's [SEP]
+    before = np.concatenate([[0], np.cumsum(cost)])  # tokens and [SEP]s before each sentence
+    end = before.copy()
+    end[first + counts] -= 1  # where the sequence ends with a document its [SEP] is the last, which room leaves out
 
-    next_row = np.maximum(np.searchsorted(total, total[:-1] + room, "right") - 1, np.arange(1, len(total))).tolist()
+    next_row = (np.searchsorted(end, before[:-1] + room, "right") - 1).tolist()
     rows, place = [], 0
     while place < len(sentence):
         rows.append(place)
