@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+PAD, CLS, SEP = -1, -2, -3  # places of the added tokens, in front of the first token
+
 
 def truncate_longest_first(first, second, room):
     """Lengths of the two texts of each pair after taking tokens off the longer one until both fit.
@@ -11,7 +13,7 @@ def truncate_longest_first(first, second, room):
 
     Args:
         first, second: int32 (rows,), number of tokens.
-        room: int, tokens that fit beside the special tokens.
+        room: int32 scalar, tokens that fit beside the special tokens.
     """
     shorter = tf.minimum(tf.minimum(first, second), room // 2)
     longer = tf.minimum(tf.maximum(first, second), room - shorter)
@@ -19,33 +21,29 @@ def truncate_longest_first(first, second, room):
     return tf.where(swapped, longer, shorter), tf.where(swapped, shorter, longer)
 
 
-def place_tokens(splits, pairs, *, max_length, width):
+def place_tokens(splits, pairs, max_length, width):
     """Where in the flat tokens each place of the rows comes from.
 
     Args:
         splits: int32 (texts + 1,), of the tokens of each text; with pairs, all first texts and then all second ones.
         pairs: bool, whether the texts are pairs.
-        max_length: int or None, truncate to this many tokens.
-        width: int or None, tokens of a row; None for the longest row.
+        max_length: int32 scalar, cut rows to this many tokens.
+        width: int32 scalar, pad rows to this many tokens, or to the longest row if that is longer.
 
     Returns:
-        index: int32 (rows, width), a place in the flat tokens, or PAD, CLS or SEP (-1, -2, -3).
-        token_type_ids, attention_mask: int32 (rows, width).
+        index: int32 (rows, length), a place in the flat tokens, or PAD, CLS or SEP.
+        token_type_ids, attention_mask: int32 (rows, length).
     """
     start, length = splits[:-1], splits[1:] - splits[:-1]
     if pairs:
         start, second_start = tf.split(start, 2)
         length, second_length = tf.split(length, 2)
-        if max_length is not None:
-            length, second_length = truncate_longest_first(length, second_length, max_length - 3)
+        length, second_length = truncate_longest_first(length, second_length, max_length - 3)
         total = length + second_length + 3
     else:
-        if max_length is not None:
-            length = tf.minimum(length, max_length - 2)
+        length = tf.minimum(length, max_length - 2)
         total = length + 2
-    if width is None:
-        width = tf.reduce_max(tf.concat([total, [0]], 0))
-    column = tf.range(width)[None]  # (1, width)
+    column = tf.range(tf.reduce_max(tf.concat([total, [width]], 0)))[None]  # (1, length)
     start, length, total = start[:, None], length[:, None], total[:, None]  # (rows, 1)
     index = tf.where(column <= length, start + column - 1, SEP)
     if pairs:
@@ -55,6 +53,3 @@ def place_tokens(splits, pairs, *, max_length, width):
     attention_mask = tf.cast(column < total, tf.int32)
     token_type_ids = attention_mask * tf.cast(column > length + 1, tf.int32)
     return index, token_type_ids, attention_mask
-
-
-PAD, CLS, SEP = -1, -2, -3

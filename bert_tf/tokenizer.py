@@ -12,9 +12,9 @@ import types
 import numpy as np
 import tensorflow as tf
 
-from bert_tf import model_inputs
 from bert_tf.detokenizer import detokenize
 from bert_tf.errors import InputError
+from bert_tf.model_inputs import place_tokens
 from bert_tf.text_tokens import TextTokens
 from bert_tf.tokenizer_files import SPECIAL_TOKENS, read_tokenizer_files, write_tokenizer_files
 from bert_tf.vocabulary import Vocabulary
@@ -149,7 +149,12 @@ class BertTokenizer(tf.Module):
             if not texts[0].shape.is_compatible_with(texts[1].shape):
                 raise InputError(f"expected as many text_pairs as texts ({texts[0].shape[0]}), got {texts[1].shape[0]}")
         max_length, width = self._lengths(max_length, padding, added=len(texts) + 1)
-        return _encode(self, texts, max_length, width, return_offsets)
+        # Tensors, so that one graph serves all lengths.
+        limits = tf.constant(max_length or tf.int32.max, tf.int32), tf.constant(width or 0, tf.int32)
+        batch = _encode(self, texts, *limits, return_offsets)
+        for values in batch.values():
+            values.set_shape([texts[0].shape[0], width, 2][: values.shape.rank])
+        return batch
 
     def tokenize(self, texts):
         """Tokens of each text as strings, without [CLS] and [SEP]: a tf.RaggedTensor (batch, tokens) of tf.string.
@@ -184,7 +189,7 @@ class BertTokenizer(tf.Module):
         return detokenize(tokens, clean_up_spaces=self.settings["clean_up_tokenization_spaces"])
 
     def _lengths(self, max_length, padding, added):
-        """max_length and the width of a row (None: that of the longest), checked."""
+        """The longest row (None: any) and the shortest (None: any), checked."""
         if padding not in ("longest", "max_length"):
             raise InputError(f'padding must be "longest" or "max_length", got {padding!r}')
         if padding == "max_length" and max_length is None:
@@ -200,16 +205,14 @@ class BertTokenizer(tf.Module):
 
 @functools.partial(tf.function, autograph=False, reduce_retracing=True)
 def _encode(tokenizer, texts, max_length, width, return_offsets):
-    """The graph of `BertTokenizer.__call__`: texts is a list of one or two string vectors."""
+    """The graph of `BertTokenizer.__call__`: one or two string vectors, and the arguments of `place_tokens`."""
     if len(texts) == 2:
         same = tf.debugging.assert_equal(tf.size(texts[0]), tf.size(texts[1]), "expected as many text_pairs as texts")
         with tf.control_dependencies([same]):
             texts = [tf.identity(vector) for vector in texts]
     tokens = tokenizer._text_tokens(tf.concat(texts, 0), return_offsets)
-    index, token_type_ids, attention_mask = model_inputs.place_tokens(
-        tokens.splits, len(texts) == 2, max_length=max_length, width=width
-    )
-    added = (tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id)  # places -3, -2, -1
+    index, token_type_ids, attention_mask = place_tokens(tokens.splits, len(texts) == 2, max_length, width)
+    added = [tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id]  # SEP, CLS, PAD: -3, -2, -1
     batch = {
         "input_ids": tf.gather(tf.concat([added, tokens.ids], 0), index + len(added)),
         "token_type_ids": token_type_ids,
