@@ -89,9 +89,11 @@ class PretrainingBatches:
             )
         if seed < 0:
             raise InputError(f"seed must be 0 or more, not {seed}")
+        if split not in ("train", "held_out"):
+            raise InputError(f"split must be train or held_out, not {split!r}")
         self._entries = corpus.shards(split)
         if not self._entries:
-            raise InputError(f"{corpus.path} has no document in its split {split}: prepare it with another --held-out")
+            raise InputError(f"{corpus.path} has no document in its split {split}: prepare it with a larger --held-out")
         self._corpus, self._split = corpus, split
         self._needed = batch_size if split == "train" else 1  # sequences that make a batch
         self._batch_size, self._length, self._predictions = batch_size, max_seq_length, max_predictions

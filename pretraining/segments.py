@@ -6,7 +6,8 @@ and the rest is put back); too long pairs lose tokens of the longer segment, at 
 documents are walked side by side, one sequence a step, in NumPy.
 
 Where this differs from the original, and why: there a one-sentence chunk always gets a random B, and a B at the end of
-a document is short while a random one fills the sequence, so that lengths tell the label. Here
+a document is short while a random one fills the sequence, so that the lengths of A and B alone tell the label of 70 %
+of the pairs of Python docstrings (54 % of Wikipedia's) at length 128; here of 51 % (50 %). So here
 - the label is a fair coin for every pair: a chunk has at least two sentences, and a last sentence left alone is split
   between two words (its second part is not put back);
 - a random B has the length that the next B would have had. Where that one ends with its document (a `final` pair), the

@@ -107,8 +107,7 @@ def test_labels_are_a_fair_coin():
 @pytest.mark.parametrize("options", [{"sentences": (1, 4)}, {"sentences": (1, 2)}, {"sentences": (8, 40)}])
 def test_lengths_do_not_tell_the_label(options):
     """Guessing the label by the two lengths is right for about half: for each cell of lengths (in tens) the majority of
-    one half of the pairs is the guess for the other half. In the original's scheme documents of 1 to 3 sentences give
-    the label away in four pairs of five."""
+    one half of the pairs is the guess for the other half."""
     window = random_window(count=6000, tokens=(3, 30), **options)
     plan = plan_pairs(window, 64, 0.1, generator())
     a_start, a_end, b_start, b_end = pairs_of(plan)
