@@ -92,10 +92,15 @@ def _text_module(model, tokenizer, answers, pair, max_length):
 
     def serve(text, text_b=None):
         batch = tokenizer(text, text_b, max_length=max_length, padding="longest")
+        # No texts have rows of no tokens, and the pooler reads the first: give them one.
+        missing = tf.cast(tf.shape(batch["input_ids"])[1] < 1, tf.int32)
+        batch = {name: tf.pad(ids, [[0, 0], [0, missing]]) for name, ids in batch.items()}
         return answers(model(batch, training=False), batch)
 
     names = ("text", "text_b") if pair else ("text",)
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name) for name in names])
+    module.serve = tf.function(
+        serve, autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name) for name in names]
+    )
     return module
 
 
