@@ -33,7 +33,7 @@ def save_training_checkpoint(folder, step, variables, progress, keep=2):
     """
     folder = Path(folder)
     tensors = {
-        f"{index:05d}": np.ascontiguousarray(ops.convert_to_numpy(variable.value))
+        f"{index:05d}": np.asarray(ops.convert_to_numpy(variable.value), order="C")
         for index, variable in enumerate(variables)
     }
     payload = tensors_to_bytes(tensors)

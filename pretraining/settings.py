@@ -26,6 +26,9 @@ class PretrainingSettings:
     data: str = _setting(dataclasses.MISSING, "the prepared corpus (bert-pretrain prepare makes it)")
     config: str = _setting("bert-base-uncased", "a named size or a config.json; the vocabulary's size is the corpus'")
     dropout: float | None = _setting(None, "both dropout probabilities, in place of the configuration's")
+    initializer_range: float | None = _setting(
+        None, "standard deviation of the initial weights; narrow models learn sooner with about 1/sqrt(hidden_size)"
+    )
     max_seq_length: int = _setting(128, "tokens in a sequence, with [CLS] and [SEP]")
     max_predictions: int = _setting(20, "masked tokens in a sequence, at most")
     masked_lm_prob: float = _setting(0.15, "share of the tokens to predict")

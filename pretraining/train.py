@@ -171,6 +171,8 @@ def _configuration(settings, corpus):
     changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
     if settings.dropout is not None:
         changes |= {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
+    if settings.initializer_range is not None:
+        changes["initializer_range"] = settings.initializer_range
     config = config.replace(**changes)
     if config.position_embedding_type != "relative" and settings.max_seq_length > config.max_position_embeddings:
         raise InputError(

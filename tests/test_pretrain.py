@@ -1,0 +1,219 @@
+"""Whole pretraining runs as commands: a result, exact continuation after SIGKILL, JAX without TensorFlow, bad input."""
+
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from bert_tf.errors import InputError
+from bert_tf.training_checkpoint import restore_training_checkpoint
+from pretraining.__main__ import main
+from tests.pretraining_runs import lines, make_corpus, measured, run_and_kill, train_command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretraining")
+    make_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """A whole uninterrupted run: (its directory, what it printed)."""
+    output, printed = folder / "finished", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        train_here(folder, output)
+    return output, printed.getvalue()
+
+
+def train_here(folder, output, **options):
+    """The command in this process, which spares the imports."""
+    assert main(train_command(folder, output, **options)[3:]) == 0
+
+
+def test_a_run_leaves_all_its_files(finished):
+    output, printed = finished
+    for name in ("config.json", "metrics.jsonl", "results.json", "learning_curve.png", "model/config.json",
+                 "model/model.safetensors", "model/vocab.txt", "model/tokenizer_config.json"):  # fmt: skip
+        assert (output / name).stat().st_size > 0, name
+    assert list((output / "tensorboard").glob("events*"))
+    assert [path.name for path in sorted((output / "checkpoints").iterdir())] == ["step-00000280", "step-00000300"]
+    assert "unigram entropy" in printed
+    assert "parameters" in printed
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert results["steps"] == 300
+    assert set(results["metrics"]) == {
+        f"held_out_{task}_{figure}" for task in ("mlm", "nsp") for figure in ("loss", "accuracy")
+    }
+    # 300 steps, a line each 10: 30; evaluations at 150 and 300: 2.
+    assert lines(output) == 32
+
+
+def test_a_finished_run_says_so_and_does_nothing(folder, finished, capsys):
+    output, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    train_here(folder, output)
+    assert "finished run of 300 steps; nothing to do" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+
+
+def test_killed_three_times_it_ends_with_the_same_bits(folder, finished):
+    uninterrupted, _ = finished
+    output, killed = folder / "killed", 0
+    for at_line in sorted(random.Random().sample(range(2, 26), 3)):  # other moments in every run of the tests
+        killed += run_and_kill(train_command(folder, output), output, at_line)
+    assert killed == 3
+    train_here(folder, output)
+    _assert_same_bits(uninterrupted, output)
+
+
+def test_sigterm_writes_a_checkpoint_and_ends_with_75(folder, finished):
+    uninterrupted, _ = finished
+    output = folder / "preempted"
+    process = subprocess.Popen(train_command(folder, output, save_every=1000), stderr=subprocess.PIPE, text=True)
+    while lines(output) < 4 and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 75
+    assert "the same command continues" in errors
+    assert len(list((output / "checkpoints").iterdir())) == 1
+    train_here(folder, output, save_every=1000)
+    _assert_same_bits(uninterrupted, output)
+
+
+def _unfinished_copy(run, output):
+    """The run as if it had been killed before it wrote its results."""
+    shutil.copytree(run, output)
+    (output / "results.json").unlink()
+    shutil.rmtree(output / "model")
+    return sorted((output / "checkpoints").iterdir())
+
+
+def test_a_damaged_newest_checkpoint_falls_back(folder, finished, tmp_path, capsys):
+    uninterrupted, _ = finished
+    newest = _unfinished_copy(uninterrupted, tmp_path / "run")[-1]
+    content = bytearray((newest / "state.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1  # one flipped bit
+    (newest / "state.safetensors").write_bytes(bytes(content))
+    train_here(folder, tmp_path / "run")
+    captured = capsys.readouterr()
+    assert f"The checkpoint {newest} is damaged" in captured.err
+    assert "Continuing after step 280" in captured.out
+    _assert_same_bits(uninterrupted, tmp_path / "run")
+
+
+def test_truncated_checkpoints_all_of_them_stop(folder, finished, tmp_path, capsys):
+    for path in _unfinished_copy(finished[0], tmp_path / "run"):
+        os.truncate(path / "state.json", 20)
+    assert main(train_command(folder, tmp_path / "run")[3:]) == 2
+    error = capsys.readouterr().err
+    assert f"all 2 checkpoints in {tmp_path / 'run' / 'checkpoints'} are damaged; restore one, or remove" in error
+
+
+def test_a_checkpoint_of_another_model_stops(folder, finished, tmp_path):
+    _unfinished_copy(finished[0], tmp_path / "run")
+    variable = keras.Variable(np.zeros(3))
+    with pytest.raises(InputError, match="step-00000300 holds the state of another model"):
+        restore_training_checkpoint(tmp_path / "run" / "checkpoints", [variable])
+
+
+def test_jax_trains_where_tensorflow_cannot_be_imported(folder):
+    """And ends with the same bits after a kill there too."""
+    pytest.importorskip("jax")
+    script = (
+        "import runpy, sys; sys.modules['tensorflow'] = None; "  # `import tensorflow` raises ModuleNotFoundError
+        "runpy.run_module('pretraining', run_name='__main__')"
+    )
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+
+    def command(output):
+        return [sys.executable, "-c", script, *train_command(folder, output)[3:]]
+
+    whole, killed = folder / "jax", folder / "jax_killed"
+    done = subprocess.run(command(whole), env=environment, capture_output=True, text=True, check=True)
+    assert "Keras on jax" in done.stdout
+    assert run_and_kill(command(killed), killed, 7, environment)
+    subprocess.run(command(killed), env=environment, capture_output=True, check=True)
+    _assert_same_bits(whole, killed)
+
+
+def test_evaluate_agrees_with_the_end_of_the_run(folder, finished, capsys):
+    output, _ = finished
+    arguments = ["--max-seq-length", "32", "--max-predictions", "5", "--batch-size", "4"]
+    assert main(["evaluate", "--model", str(output), "--data", str(folder / "corpus"), *arguments]) == 0
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    for name, value in results["metrics"].items():
+        assert float(printed[name.removeprefix("held_out_")]) == pytest.approx(value, abs=2e-4)
+    for name, value in results["baselines"].items():
+        assert float(printed[name]) == pytest.approx(value, abs=2e-4)
+
+
+def _assert_same_bits(first, second):
+    ours, theirs = load_file(first / "model" / "model.safetensors"), load_file(second / "model" / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        np.testing.assert_array_equal(tensor.view(np.uint32), theirs[name].view(np.uint32), err_msg=name)
+    assert measured(first) == measured(second)
+
+
+# Bad input: one sentence on stderr and status 2.
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"data": "nowhere"}, "nowhere is not a prepared corpus"),
+        ({"config": "bert-tinny"}, "no BERT size is named 'bert-tinny'; the nearest name is 'bert-tiny'"),
+        ({"max_seq_length": 64}, "max_seq_length 64 is beyond max_position_embeddings 40"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 6, "accumulation": 4}, "batch_size must be a multiple of accumulation, got 6 and 4"),
+        ({"warmup_steps": 300}, "warmup_steps must be below the 300 steps, got 300"),
+        ({"learning_rate": 0}, "learning_rate must be above 0, got 0.0"),
+        ({"precision": "float8"}, "precision must be one of float32, bfloat16, got 'float8'"),
+        ({"batch_size": 4000}, "fewer than the 4000 of a batch"),
+    ],
+)
+def test_bad_settings_stop_with_a_sentence(folder, tmp_path, capsys, options, sentence):
+    assert main(train_command(folder, tmp_path / "run", **options)[3:]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_an_output_of_another_run_is_refused(folder, finished, capsys):
+    output, _ = finished
+    assert main(train_command(folder, output, seed=8)[3:]) == 2
+    assert f"{output} belongs to another run (seed 0 there, 8 now)" in capsys.readouterr().err
+
+
+def test_an_output_that_is_no_run_is_refused(folder, tmp_path, capsys):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert main(train_command(folder, tmp_path)[3:]) == 2
+    assert "holds files but no config.json of a run" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_another_vocabulary_and_another_head(folder, finished, tmp_path, capsys):
+    from bert_tf import BertConfig, BertModel
+    from pretraining import BertForMaskedLM
+
+    config = BertConfig(**json.loads((folder / "config.json").read_text()), vocab_size=50)
+    BertForMaskedLM(config).save_pretrained(tmp_path / "other")
+    assert main(["evaluate", "--model", str(tmp_path / "other"), "--data", str(folder / "corpus")]) == 2
+    assert "has a vocabulary of 50 tokens" in capsys.readouterr().err
+    BertModel(config).save_pretrained(tmp_path / "encoder")
+    assert main(["evaluate", "--model", str(tmp_path / "encoder"), "--data", str(folder / "corpus")]) == 2
+    assert "is a BertModel, expected one of BertForPreTraining, BertForMaskedLM" in capsys.readouterr().err
