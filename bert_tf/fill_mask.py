@@ -1,6 +1,7 @@
 """The most probable words at each [MASK] of a text (Devlin et al. 2018, section 3.1: the masked language model)."""
 
 import numpy as np
+from keras import ops
 
 from bert_tf.errors import InputError
 
@@ -43,7 +44,7 @@ def fill_mask(model, tokenizer, texts, top_k=5):
     positions = np.zeros((len(texts), counts.max()), "int32")  # (B, P); unused slots ask for position 0
     positions[rows, slots] = columns
     logits = model(batch | {"masked_lm_positions": positions}, training=False)["prediction_logits"]
-    logits = np.asarray(logits).astype(np.float64)[rows, slots]  # (masks, V)
+    logits = ops.convert_to_numpy(logits).astype(np.float64)[rows, slots]  # (masks, V)
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities = weights / weights.sum(axis=-1, keepdims=True)
     words = probabilities[:, : tokenizer.vocab_size]  # a model may have more word vectors than the vocabulary has words
