@@ -9,7 +9,6 @@ from keras import ops
 
 from bert_tf.embeddings import truncated_normal
 from bert_tf.encoder import ACTIVATIONS
-from bert_tf.inputs import INPUT_NAMES
 from bert_tf.model import BertModel
 from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
 
@@ -92,8 +91,11 @@ class _MaskedLM(PretrainedModel):
             self.next_sentence.build((None, self.config.hidden_size))
 
     def call(self, inputs, training=None):
-        positions = inputs.get("masked_lm_positions")
-        encoded = self.bert({name: inputs[name] for name in INPUT_NAMES if name in inputs}, training=training)
+        positions = None
+        if isinstance(inputs, dict) and "masked_lm_positions" in inputs:
+            inputs = dict(inputs)
+            positions = inputs.pop("masked_lm_positions")
+        encoded = self.bert(inputs, training=training)
         hidden = encoded["last_hidden_state"]  # (B, S, H)
         if positions is not None:
             hidden = ops.take_along_axis(hidden, positions[:, :, None], axis=1)  # (B, P, H)

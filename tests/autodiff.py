@@ -9,16 +9,11 @@ from tests.small_bert import below
 
 def as_numpy(structure):
     """Every tensor of a structure as a float64 array."""
-    return keras.tree.map_structure(lambda x: ops.convert_to_numpy(ops.cast(x, "float32")).astype("float64"), structure)
+    return keras.tree.map_structure(lambda x: np.array(ops.convert_to_numpy(x)).astype("float64"), structure)
 
 
 def outputs_of(layer, *inputs, **options):
-    """The outputs at inference, as float64 arrays; under JAX the call is compiled whole, which is faster."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        variables = [v.value for v in layer.trainable_variables], [v.value for v in layer.non_trainable_variables]
-        return as_numpy(jax.jit(lambda t, n: layer.stateless_call(t, n, *inputs, **options)[0])(*variables))
+    """The outputs, as float64 arrays."""
     return as_numpy(layer(*inputs, **options))
 
 
@@ -34,31 +29,31 @@ def outputs_and_gradients(layer, inputs, loss, **options):
     """
     floats = [index for index, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     inputs = [ops.convert_to_tensor(x, "float32") if index in floats else x for index, x in enumerate(inputs)]
-    paths = [below(layer, variable) for variable in layer.trainable_variables]
+    float_inputs = [inputs[index] for index in floats]
+    variables = [variable.value for variable in layer.trainable_variables]
     if keras.backend.backend() == "jax":
         import jax
 
-        def value(trainable, float_inputs, rest):
+        def value(variables, float_inputs):
             full = list(inputs)
             for index, x in zip(floats, float_inputs, strict=True):
                 full[index] = x
-            outputs, _ = layer.stateless_call(trainable, rest, *full, **options)
+            rest = [variable.value for variable in layer.non_trainable_variables]
+            outputs, _ = layer.stateless_call(variables, rest, *full, **options)
             return loss(outputs), outputs
 
-        arguments = [v.value for v in layer.trainable_variables], [inputs[index] for index in floats]
-        rest = [v.value for v in layer.non_trainable_variables]
-        gradient = jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=True))
-        (_, outputs), (of_variables, of_inputs) = gradient(*arguments, rest)
+        gradient = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
+        (_, outputs), (of_variables, of_inputs) = gradient(variables, float_inputs)
     else:
         import tensorflow as tf
 
-        float_inputs = [inputs[index] for index in floats]
         with tf.GradientTape() as tape:
             tape.watch(float_inputs)
             outputs = layer(*inputs, **options)
             total = loss(outputs)
-        of_variables, of_inputs = tape.gradient(total, [[v.value for v in layer.trainable_variables], float_inputs])
+        of_variables, of_inputs = tape.gradient(total, [variables, float_inputs], unconnected_gradients="zero")
         of_variables = [tf.convert_to_tensor(gradient) for gradient in of_variables]  # from IndexedSlices
+    paths = [below(layer, variable) for variable in layer.trainable_variables]
     return as_numpy(outputs), dict(zip(paths, as_numpy(of_variables), strict=True)), as_numpy(of_inputs)
 
 

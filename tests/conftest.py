@@ -6,3 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On a GPU, float32 products in full: TF32 has 10 bits of mantissa, and the tests compare to 1e-5.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "once: runs on TensorFlow alone where test_jax_backend.py runs a module again")

@@ -4,17 +4,18 @@ Parameters are made by Hugging Face name in PyTorch's orientation, for the NumPy
 the package's own table, which Keras variable holds which of them.
 """
 
+import ml_dtypes
 import numpy as np
 
 from bert_tf import BertConfig
 
-# Batch 5, sequence 11, predictions 7, head size 8 complete the list: no two sizes are equal, so that no mistaken axis
+# Batch 5, sequence 11, predictions 7, head size 6 complete the list: no two sizes are equal, so that no mistaken axis
 # goes unseen; hidden 24 leaves LayerNorm something to normalise.
 SIZES = {
     "vocab_size": 61,
     "hidden_size": 24,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 3,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
     "intermediate_size": 40,
     "max_position_embeddings": 19,
     "type_vocab_size": 2,
@@ -40,11 +41,11 @@ def batch(config, seed=0):
     }
 
 
-def parameters(config, seed=1):
+def parameters(config, seed=1, kernel_std=0.2):
     """{Hugging Face name: float64 array} for the encoder with pooler and both pretraining heads.
 
-    The values are float32 numbers, so that a model can hold them without rounding; kernels are large enough (standard
-    deviation 0.2) for attention to be far from uniform, and no bias, gamma or beta keeps its initial 0 or 1.
+    The values are float32 numbers, so that a model can hold them without rounding; kernels are large enough for
+    attention to be far from uniform, and no bias, gamma or beta keeps its initial 0 or 1.
     """
     rng = np.random.default_rng(seed)
     hidden, inner = config.hidden_size, config.intermediate_size
@@ -54,8 +55,8 @@ def parameters(config, seed=1):
         p[name] = (mean + std * rng.standard_normal(shape)).astype("float32").astype("float64")
 
     def dense(name, out, into):
-        normal(f"{name}.weight", out, into)
-        normal(f"{name}.bias", out)
+        normal(f"{name}.weight", out, into, std=kernel_std)
+        normal(f"{name}.bias", out, std=kernel_std)
 
     def layer_norm(name):
         normal(f"{name}.weight", hidden, mean=1.0)
@@ -84,6 +85,15 @@ def parameters(config, seed=1):
     normal("cls.predictions.bias", config.vocab_size)
     dense("cls.seq_relationship", 2, hidden)
     return p
+
+
+def bfloat16_parameters(config):
+    """Parameters that bfloat16 holds exactly, so that a comparison sees the arithmetic alone.
+
+    Kernels act as BERT-base's do: 0.1 √24 = 0.49, there 0.02 √768 = 0.55.
+    """
+    p = parameters(config, kernel_std=0.1)
+    return {name: value.astype(ml_dtypes.bfloat16).astype("float64") for name, value in p.items()}
 
 
 # Which Keras variable holds what: {path below the layer: value}. It serves parameters and gradients alike.
@@ -132,6 +142,17 @@ def encoder_layout(p, config, path=""):
     for index in range(config.num_hidden_layers):
         values |= block_layout(p, f"encoder.layer.{index}", f"{path}layer_{index}/")
     return values | dense_layout(p, "pooler.dense", f"{path}pooler/")
+
+
+def pretraining_layout(p, config):
+    """`BertForPreTraining`: the encoder below `bert`, and the two heads."""
+    return (
+        encoder_layout(p, config, "bert/")
+        | dense_layout(p, "cls.predictions.transform.dense", "masked_lm/dense/")
+        | layer_norm_layout(p, "cls.predictions.transform.LayerNorm", "masked_lm/layer_norm/")
+        | {"masked_lm/output_bias": p["cls.predictions.bias"]}
+        | dense_layout(p, "cls.seq_relationship", "next_sentence/")
+    )
 
 
 def below(layer, variable):

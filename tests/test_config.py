@@ -203,8 +203,8 @@ def test_replace():
 
 def test_a_hugging_face_config():
     """Keys that say nothing about the encoder pass; settings of another architecture stop."""
-    values = {"model_type": "bert", "architectures": ["BertModel"], "transformers_version": "4.1", "use_cache": True,
-              "is_decoder": False, "pruned_heads": {}, "cross_attention_hidden_size": None, "num_labels": 4}  # fmt: skip
+    values = {"model_type": "bert", "architectures": ["BertModel"], "transformers_version": "4.1", "id2label": {},
+              "is_decoder": False, "pruned_heads": {}, "cross_attention_hidden_size": None}  # fmt: skip
     assert BertConfig.from_dict(values | {"hidden_size": 48}) == BertConfig(hidden_size=48)
     with refused("the configuration sets is_decoder to True; this encoder computes only is_decoder = False"):
         BertConfig.from_dict(values | {"is_decoder": True})
