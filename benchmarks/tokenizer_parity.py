@@ -4,7 +4,8 @@
 
 DIR holds vocab/bert-base-{uncased,cased,chinese,multilingual-cased}-vocab.txt and, for the checks `wikitext` and
 `zhwiki`, wikitext-2/*.txt and zhwiki/*.txt. Checks:
-    unicode    each of the 1,112,064 Unicode scalar values between two letters and alone
+    table      each of the 1,112,064 Unicode scalar values, as the words it makes between two letters (no vocabulary)
+    unicode    each of them between two letters and alone, as ids
     wikitext   each line of WikiText-2
     zhwiki     each line of a sample of the Chinese Wikipedia
     random     200,000 random texts: scripts, marks, emoji, control characters, unassigned code points, special tokens,
@@ -28,10 +29,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np
 import tensorflow as tf
 from tokenizers import BertWordPieceTokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bert_tf import BertTokenizer
+from bert_tf.characters import normalized_characters, read_unicode_table
 
 # name of the vocabulary: its published settings
 PUBLISHED = {
@@ -87,6 +92,33 @@ def differences(ours, theirs, texts, pairs=None, max_length=None):
     return different, tokens
 
 
+def character_differences(settings, codes=SCALARS):
+    """Code points that the character table splits, between two letters, into other words than `tokenizers` does."""
+    strip = settings["do_lower_case"] if settings["strip_accents"] is None else settings["strip_accents"]
+    characters = normalized_characters(
+        read_unicode_table(),
+        lowercase=settings["do_lower_case"],
+        strip_accents=strip,
+        space_ideographs=settings["tokenize_chinese_chars"],
+    )
+    begin = np.searchsorted(characters.code, codes).tolist()
+    end = np.searchsorted(characters.code, codes, side="right").tolist()
+    normalize = BertNormalizer(
+        handle_chinese_chars=settings["tokenize_chinese_chars"],
+        strip_accents=settings["strip_accents"],
+        lowercase=settings["do_lower_case"],
+    ).normalize_str
+    split = BertPreTokenizer().pre_tokenize_str
+    different = []
+    for code, first, last in zip(codes, begin, end, strict=True):
+        text = "a"
+        for character, isolated in zip(characters.character[first:last], characters.isolated[first:last], strict=True):
+            text += f" {chr(character)} " if isolated else chr(character)
+        if (text + "b").split(" ") != [word for word, _ in split(normalize(f"a{chr(code)}b"))]:
+            different.append(code)
+    return different
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The texts
 
@@ -113,6 +145,7 @@ _RANGES = {
     "control characters": [(0x00, 0x1F), (0x7F, 0xA0), (0x2028, 0x202F), (0xFFF0, 0xFFFF), (0xE0000, 0xE007F)],
     "anything": [(0, 0xD7FF), (0xE000, 0x10FFFF)],
 }
+_WORDS = ["the", "Playing", "unaffable", "naïve", "don't", "x1.5", "e.g.", "straße", "İI"]
 _SPECIAL = ["[MASK]", "[SEP]", "[CLS]", "[PAD]", "[UNK]", "[mask]", "[MASK", "MASK]", "[[MASK]]", "[", "##"]
 
 
@@ -132,9 +165,7 @@ def random_text(source, words=8):
         if kind < 0.1:
             parts.append(source.choice(_SPECIAL))
         elif kind < 0.4:
-            parts.append(
-                source.choice(("the", "Playing", "unaffable", "naïve", "don't", "x1.5", "e.g.", "straße", "İI"))
-            )
+            parts.append(source.choice(_WORDS))
         else:
             parts.append(random_word(source))
         parts.append(source.choice((" ", " ", " ", "", "  ", "\t", "\n", "\u3000", "-")))
@@ -173,11 +204,9 @@ def check_pairs(ours, theirs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument(
-        "--vocab", nargs="*", default=list(PUBLISHED), choices=list(PUBLISHED), help="default: all four"
-    )
+    parser.add_argument("--vocab", nargs="*", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--settings", choices=("published", "all"), default="published")
-    parser.add_argument("--checks", default="unicode,wikitext,zhwiki,random,pairs")
+    parser.add_argument("--checks", default="table,unicode,wikitext,zhwiki,random,pairs")
     arguments = parser.parse_args()
     corpora = {
         "unicode": unicode_texts,
@@ -188,10 +217,23 @@ def main():
     checks = arguments.checks.split(",")
     texts = {name: make() for name, make in corpora.items() if name in checks}
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    print(
-        f"{'vocabulary':20}{'lower':>6}{'strip':>6}{'cjk':>6}  {'check':10}{'texts':>10}{'tokens':>12}{'different':>10}  s"
-    )
+    print(f"{'vocabulary':20}{'lower':>6}{'strip':>6}{'cjk':>6}  check{'texts':>17}{'tokens':>12}{'different':>10}  s")
     failed = False
+
+    def report(name, settings, check, texts, tokens, different, began):
+        columns = "".join(f"{value!s:>6}" for value in settings.values())
+        print(
+            f"{name:20}{columns}  {check:10}{texts:12,}{tokens:12,}{len(different):10,}  {time.time() - began:.0f}",
+            flush=True,
+        )
+        for example in different[:3]:
+            print(f"    {example!a}")
+        return bool(different)
+
+    for settings in ALL_SETTINGS if "table" in checks else ():
+        began = time.time()
+        different = [chr(code) for code in character_differences(settings)]
+        failed |= report("none", settings, "table", len(SCALARS), 0, different, began)
     for name in arguments.vocab:
         for settings in ALL_SETTINGS if arguments.settings == "all" else [PUBLISHED[name]]:
             ours, theirs = tokenizer_pair(arguments.data_dir / "vocab" / f"bert-base-{name}-vocab.txt", settings)
@@ -199,18 +241,13 @@ def main():
                 began = time.time()
                 if check == "pairs":
                     compared, different, tokens = check_pairs(ours, theirs)
-                else:
+                elif check in texts:
                     compared = texts[check]
                     different, tokens = differences(ours, theirs, compared)
-                columns = "".join(f"{value!s:>6}" for value in settings.values())
-                print(
-                    f"{name:20}{columns}  {check:10}{len(compared):10,}{tokens:12,}{len(different):10,}"
-                    f"  {time.time() - began:.0f}",
-                    flush=True,
-                )
-                for index in different[:3]:
-                    print(f"    {compared[index]!a}")
-                failed |= bool(different)
+                else:
+                    continue
+                different = [compared[index] for index in different]
+                failed |= report(name, settings, check, len(compared), tokens, different, began)
     sys.exit(failed)
 
 

@@ -254,7 +254,7 @@ def _utf8(text, place):
     if isinstance(text, bytes):
         return text
     if not isinstance(text, str):
-        raise InputError(f"{place} is a {type(text).__name__}, {text!r}: expected a str")
+        raise InputError(f"{place} is {text!r}, of type {type(text).__name__}: expected a str")
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

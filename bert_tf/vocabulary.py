@@ -26,7 +26,7 @@ class Vocabulary:
         for index, token in enumerate(self.tokens):
             place = f"line {index + 1} of {where} (id {index})"
             if not isinstance(token, str):
-                raise InputError(f"{place} is a {type(token).__name__}, {token!r}: a token is a str")
+                raise InputError(f"{place} is {token!r}, of type {type(token).__name__}: a token is a str")
             if not token:
                 raise InputError(
                     f"{place} is blank: write a token there that no text contains, such as [unused{index}]"

@@ -105,24 +105,22 @@ def _rank(alphabet, characters, first, *, absent):
 
 
 def _pool(code, symbol, *, codes, symbols):
-    """Entries (codes,) and the pool they point into: all symbols in order, then the different longer sequences."""
+    """Entries (codes,) and the pool they point into: all symbols in order, then the sequences of two and more."""
     count = np.bincount(code, minlength=codes)
     if count.max() > COUNT_MASK:
         raise AssertionError(f"a code point becomes {count.max()} characters; an entry has room for {COUNT_MASK}")
-    first = np.cumsum(count) - count
-    start = np.append(symbol, 0)[first]  # of a sequence of one; a sequence of none may start anywhere
-    longer = np.flatnonzero(count > 1)
-    place = np.arange(count.max())
-    present = place < count[longer, None]  # (longer, longest)
-    sequences = np.where(present, symbol[np.minimum(first[longer, None] + place, len(symbol) - 1)], -1)
-    sequences, index = np.unique(sequences, axis=0, return_inverse=True)
-    lengths = (sequences >= 0).sum(axis=1)
-    start[longer] = symbols + (np.cumsum(lengths) - lengths)[index]
-    pool = np.concatenate([np.arange(symbols), sequences[sequences >= 0]])
+    start = np.append(symbol, 0)[
+        np.cumsum(count) - count
+    ]  # of a sequence of one; a sequence of none may start anywhere
+    longer = count > 1
+    start[longer] = symbols + np.cumsum(count[longer]) - count[longer]
+    pool = np.concatenate([np.arange(symbols), symbol[longer[code]]])
     return (start << START_SHIFT | count).astype(np.int32), pool.astype(np.int32)
 
 
 def _pages(entries):
-    """The start of each page and the different pages end to end."""
-    pages, index = np.unique(np.pad(entries, (0, -len(entries) % PAGE)).reshape(-1, PAGE), axis=0, return_inverse=True)
-    return (index * PAGE).astype(np.int32), pages.ravel()
+    """The start of each page, and the different pages end to end."""
+    pages = np.pad(entries, (0, -len(entries) % PAGE)).reshape(-1, PAGE)
+    numbers = {}
+    index = [numbers.setdefault(page.tobytes(), len(numbers)) for page in pages]
+    return np.array(index, np.int32) * PAGE, np.frombuffer(b"".join(numbers), np.int32)
