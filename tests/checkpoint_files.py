@@ -9,15 +9,27 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
-from tests.small_bert import SIZES, parameters, small_config
+from bert_tf import BertConfig
+from tests.small_bert import parameters
 
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 2,
+}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = "the cat sat on a mat dog ran far and it was good bad film not very ! ? . , ##s ##ing ##ed caf ##e".split()
 # 61 tokens, as many as the small model has word vectors.
 VOCABULARY = [*SPECIAL, *WORDS, *(f"[unused{index}]" for index in range(61 - len(SPECIAL) - len(WORDS)))]
-CONFIG = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12} | {
-    name: value for name, value in SIZES.items() if not name.startswith("relative")
-}
+CONFIG = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12, **SIZES}
+
+
+def small_config(**changes):
+    return BertConfig(**(SIZES | changes))
 
 
 def hugging_face_tensors(seed=1, **changes):

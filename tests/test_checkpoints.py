@@ -20,6 +20,7 @@ from tests.checkpoint_files import (
     dense_tensors,
     encoder_tensors,
     hugging_face_tensors,
+    small_config,
     tf1_arrays,
     tf1_name,
     write_hugging_face,
@@ -27,7 +28,7 @@ from tests.checkpoint_files import (
     write_shards,
     write_tf1,
 )
-from tests.small_bert import batch, parameters, small_config
+from tests.small_bert import batch, parameters
 
 
 def assert_same(tensors, expected):

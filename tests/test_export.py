@@ -16,8 +16,8 @@ from bert_tf import BertTokenizer, InputError
 from bert_tf.__main__ import main
 from downstream import BertForSequenceClassification
 from tests import numpy_bert
-from tests.checkpoint_files import VOCABULARY, dense_tensors, encoder_tensors, write_hugging_face
-from tests.small_bert import parameters, small_config
+from tests.checkpoint_files import VOCABULARY, dense_tensors, encoder_tensors, small_config, write_hugging_face
+from tests.small_bert import parameters
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 

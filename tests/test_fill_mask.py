@@ -8,8 +8,8 @@ from bert_tf.__main__ import main
 from bert_tf.fill_mask import fill_mask
 from pretraining import BertForMaskedLM
 from tests import numpy_bert
-from tests.checkpoint_files import VOCABULARY, encoder_tensors, hugging_face_tensors, write_hugging_face
-from tests.small_bert import parameters, small_config
+from tests.checkpoint_files import VOCABULARY, encoder_tensors, hugging_face_tensors, small_config, write_hugging_face
+from tests.small_bert import parameters
 
 TEXTS = ["the [MASK] sat on a [MASK].", "[MASK]!", "it was not a good film and the dog [MASK]ran far [MASK] [MASK]"]
 
