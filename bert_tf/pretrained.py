@@ -50,6 +50,11 @@ class Place:
         return slice(None) if self.third is None else slice(self.third * width, (self.third + 1) * width)
 
     def read(self):
+        if not keras.backend.is_float_dtype(self.variable.dtype):
+            raise InputError(
+                f"{self.variable.path} is {self.variable.dtype}: a quantized model cannot be saved in this format, "
+                "which has no place for its scales; save it before quantize()"
+            )
         value = np.asarray(ops.convert_to_numpy(self.variable.value))[..., self._columns()]
         return np.ascontiguousarray(value.T if self.transposed else value)
 
@@ -178,15 +183,15 @@ class PretrainedModel(keras.Model):
             for name in wrong
             if not name.startswith(fresh)
         ]
+        troubles = []
         for trouble, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
             if names:
                 hint = ""
                 if trouble != "unexpected" and all(name.startswith(HEAD_PREFIXES) for name in names):
                     hint = "; pass allow_missing_head=True to begin with a fresh head"
-                raise InputError(
-                    f"{source} does not fit {type(self).__name__}: {len(names)} tensors are {trouble}: "
-                    f"{', '.join(names)}{hint}"
-                )
+                troubles.append(f"{len(names)} tensors are {trouble}: {', '.join(names)}{hint}")
+        if troubles:
+            raise InputError(f"{source} does not fit {type(self).__name__}: {'; '.join(troubles)}")
         for name, place in table.items():
             if name in tensors and name not in wrong:
                 place.write(tensors[name])

@@ -10,3 +10,5 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "once: runs on TensorFlow alone where test_jax_backend.py runs a module again")
+    # TensorFlow 2.21's tensors under NumPy 2, at every conversion; nothing here can change it.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't:DeprecationWarning")

@@ -21,7 +21,17 @@ def test_the_same_tests_pass_on_jax():
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is nearly all of the time here
     }
-    command = [sys.executable, "-c", PROGRAM, "-o", "addopts=", "-q", "-m", "not once", *(str(folder / name) for name in MODULES)]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "-o",
+        "addopts=",
+        "-q",
+        "-m",
+        "not once",
+        *(str(folder / name) for name in MODULES),
+    ]
     run = subprocess.run(command, env=environment, cwd=folder.parent, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     summary = run.stdout.splitlines()[-1]
