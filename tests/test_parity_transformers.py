@@ -1,0 +1,210 @@
+"""The same numbers as `transformers` (PyTorch), in both directions: hidden states, logits, gradients, files.
+
+Every parameter is random and non-default: no bias is 0, no LayerNorm 1. Needs the `parity` extra.
+"""
+
+import os
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+transformers = pytest.importorskip("transformers")
+
+import downstream  # noqa: E402
+import pretraining  # noqa: E402
+from bert_tf import BertModel  # noqa: E402
+from tests.autodiff import dot, outputs_and_gradients  # noqa: E402
+from tests.small_bert import below  # noqa: E402
+
+pytestmark = pytest.mark.parity
+
+BASE_WIDTH = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+NARROW = {"hidden_size": 96, "num_attention_heads": 6, "intermediate_size": 176}
+OURS = {
+    "BertModel": BertModel,
+    "BertForPreTraining": pretraining.BertForPreTraining,
+    "BertForMaskedLM": pretraining.BertForMaskedLM,
+    "BertForSequenceClassification": downstream.BertForSequenceClassification,
+    "BertForTokenClassification": downstream.BertForTokenClassification,
+    "BertForQuestionAnswering": downstream.BertForQuestionAnswering,
+}
+LOGITS = ("prediction_logits", "logits", "seq_relationship_logits", "start_logits", "end_logits")
+
+
+def random_torch_model(architecture, seed=0, **values):
+    settings = {
+        "vocab_size": 997,
+        "num_hidden_layers": 3,
+        "max_position_embeddings": 64,
+        "num_labels": 2 if architecture == "BertForQuestionAnswering" else 5,
+    }
+    config = transformers.BertConfig(**(settings | NARROW | values))
+    model = getattr(transformers, architecture)(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            kernel = parameter.ndim == 2 and "embeddings" not in name
+            # A kernel keeps the size of its input; the rest moves well away from 0 and 1.
+            scale = parameter.shape[-1] ** -0.5 if kernel else 0.3
+            parameter.copy_(noise * scale + (1.0 if name.endswith("LayerNorm.weight") else 0.0))
+    return model
+
+
+def ragged_batch(config, seed=0, batch=5, length=41):
+    rng = np.random.default_rng(seed)
+    visible = np.array([41, 7, 30, 1, 18])
+    return {
+        "input_ids": rng.integers(0, config.vocab_size, (batch, length)).astype("int32"),
+        "attention_mask": (np.arange(length) < visible[:, None]).astype("int32"),
+        "token_type_ids": rng.integers(0, config.type_vocab_size, (batch, length)).astype("int32"),
+    }
+
+
+def for_torch(inputs):
+    return {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
+
+
+def largest_difference(ours, theirs, mask=None):
+    difference = np.abs(np.asarray(ours) - theirs.detach().numpy())
+    return float((difference if mask is None else difference[mask.astype(bool)]).max())
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+@pytest.mark.parametrize("type_vocab_size", [1, 2])
+def test_hidden_states_of_every_layer_at_base_width(tmp_path, hidden_act, type_vocab_size, record_property):
+    theirs = random_torch_model(
+        "BertModel", num_hidden_layers=12, hidden_act=hidden_act, type_vocab_size=type_vocab_size, **BASE_WIDTH
+    )
+    theirs.save_pretrained(tmp_path)
+    ours = BertModel.from_pretrained(tmp_path)
+    inputs = ragged_batch(ours.config)
+    with torch.no_grad():
+        expected = theirs(**for_torch(inputs), output_hidden_states=True)
+    outputs = ours(inputs, output_hidden_states=True)
+    assert len(outputs["hidden_states"]) == len(expected.hidden_states) == 13
+    differences = [
+        largest_difference(a, b, inputs["attention_mask"])
+        for a, b in zip(outputs["hidden_states"], expected.hidden_states, strict=True)
+    ]
+    differences.append(largest_difference(outputs["pooler_output"], expected.pooler_output))
+    record_property("largest", max(differences))
+    print(f"hidden states, {hidden_act}, {type_vocab_size} segments: {max(differences):.2e}")
+    assert max(differences) <= 1e-5
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+@pytest.mark.parametrize("architecture", [name for name in OURS if name != "BertModel"])
+def test_logits_of_every_head(tmp_path, architecture, hidden_act):
+    theirs = random_torch_model(architecture, hidden_act=hidden_act, **BASE_WIDTH)
+    theirs.save_pretrained(tmp_path)
+    ours = OURS[architecture].from_pretrained(tmp_path)
+    inputs = ragged_batch(ours.config)
+    with torch.no_grad():
+        expected = theirs(**for_torch(inputs))
+    outputs = ours(inputs)
+    if architecture == "BertForMaskedLM":
+        expected = {"prediction_logits": expected.logits}
+    compared = [name for name in LOGITS if name in outputs]
+    assert compared == [name for name in LOGITS if name in expected]
+    for name in compared:
+        mask = inputs["attention_mask"] if expected[name].shape[:2] == (5, 41) else None
+        difference = largest_difference(outputs[name], expected[name], mask)
+        print(f"{architecture} {name}, {hidden_act}: {difference:.2e}")
+        assert difference <= 1e-4
+
+
+def test_logits_of_the_next_sentence_head_alone(tmp_path):
+    theirs = random_torch_model("BertForNextSentencePrediction", **BASE_WIDTH)
+    theirs.save_pretrained(tmp_path)
+    ours = pretraining.BertForPreTraining.from_pretrained(tmp_path, allow_missing_head=True)
+    inputs = ragged_batch(ours.config)
+    with torch.no_grad():
+        expected = theirs(**for_torch(inputs)).logits
+    assert largest_difference(ours(inputs)["seq_relationship_logits"], expected) <= 1e-4
+
+
+def gradient_at(place, gradient):
+    """The part of a variable's gradient that belongs to one Hugging Face tensor, in its layout."""
+    if place.third is not None:
+        width = gradient.shape[-1] // 3
+        gradient = gradient[..., place.third * width : (place.third + 1) * width]
+    return gradient.T if place.transposed else gradient
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+@pytest.mark.parametrize("architecture", [name for name in OURS if name != "BertModel"])
+def test_gradients_of_the_loss_for_every_parameter(tmp_path, architecture, hidden_act):
+    """The loss is a random weight times every logit at a visible token, so that all of them matter."""
+    theirs = random_torch_model(architecture, hidden_act=hidden_act, **BASE_WIDTH)
+    theirs.save_pretrained(tmp_path)
+    ours = OURS[architecture].from_pretrained(tmp_path)
+    inputs = ragged_batch(ours.config)
+    expected = theirs(**for_torch(inputs))
+    if architecture == "BertForMaskedLM":
+        expected = {"prediction_logits": expected.logits}
+    rng = np.random.default_rng(5)
+    weights = {}
+    for name in [name for name in LOGITS if name in expected]:
+        shape = tuple(expected[name].shape)
+        weight = rng.normal(size=shape).astype("float32")
+        if shape[:2] == (5, 41):
+            weight *= inputs["attention_mask"].reshape(5, 41, *[1] * (len(shape) - 2))
+        weights[name] = weight
+    sum((expected[name] * torch.tensor(weight)).sum() for name, weight in weights.items()).backward()
+
+    _, gradients, _ = outputs_and_gradients(ours, (inputs,), dot(weights))
+    reference = {name: parameter.grad.numpy() for name, parameter in theirs.named_parameters()}
+    worst, largest = "", 0.0
+    table = ours.weight_table()
+    assert sorted(table) == sorted(reference)
+    for name, place in table.items():
+        gradient = gradient_at(place, gradients[below(ours, place.variable)])
+        scale = np.linalg.norm(reference[name])
+        if name.endswith("self.key.bias"):  # adding one vector to every key moves no softmax: the gradient is 0
+            scale = np.linalg.norm(reference[name.replace("key", "query")])
+        error = np.linalg.norm(gradient - reference[name]) / scale
+        if error > largest:
+            worst, largest = name, error
+    print(f"gradients, {architecture}, {hidden_act}: {largest:.1e} ({worst})")
+    assert largest <= 1e-4
+
+
+@pytest.mark.parametrize("architecture", OURS)
+def test_transformers_opens_ours_with_no_missing_and_no_unexpected_key(tmp_path, architecture):
+    theirs = random_torch_model(architecture)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = OURS[architecture].from_pretrained(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "ours")
+    again, report = getattr(transformers, architecture).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values()), report
+    before, after = theirs.state_dict(), again.state_dict()
+    assert sorted(before) == sorted(after)
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]), name
+    before, after = theirs.config.to_dict(), again.config.to_dict()
+    described = ("_name_or_path", "architectures", "transformers_version", "dtype")
+    if architecture not in ("BertForSequenceClassification", "BertForTokenClassification"):
+        described += ("id2label", "label2id")  # labels of a model that gives none
+    for name in set(before) - set(described):
+        assert after[name] == before[name] or (name, after[name]) == ("problem_type", "single_label_classification"), (
+            name
+        )
+    inputs = for_torch(ragged_batch(ours.config))
+    with torch.no_grad():
+        first, second = theirs(**inputs), again.eval()(**inputs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])
+def test_tied_embeddings_stay_tied(tmp_path, architecture):
+    theirs = random_torch_model(architecture)
+    theirs.save_pretrained(tmp_path / "theirs")
+    OURS[architecture].from_pretrained(tmp_path / "theirs").save_pretrained(tmp_path / "ours")
+    again = getattr(transformers, architecture).from_pretrained(tmp_path / "ours")
+    words = again.bert.embeddings.word_embeddings.weight
+    assert again.cls.predictions.decoder.weight.data_ptr() == words.data_ptr()
+    assert again.cls.predictions.decoder.bias.data_ptr() == again.cls.predictions.bias.data_ptr()
+    assert torch.equal(words, theirs.bert.embeddings.word_embeddings.weight)
