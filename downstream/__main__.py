@@ -1,9 +1,12 @@
 """`bert-finetune` and `python -m downstream`: classify, predict, evaluate."""
 
 import argparse
+import os
 import sys
 
 from bert_tf.errors import InputError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 
 def main(argv=None):

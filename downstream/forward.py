@@ -18,6 +18,7 @@ def compile_forward(model):
         forward = tf.function(
             lambda inputs: model(inputs, training=False),
             input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUT_NAMES}],
+            autograph=False,
         )
     elif backend == "jax":
         import jax

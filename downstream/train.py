@@ -116,7 +116,8 @@ class FineTuning:
         Args:
             run: the `RunDirectory`.
             validate: called after each epoch, returns {name: value}.
-            chosen_by: the name among them of the metric that decides which epoch is best; larger is better.
+            chosen_by: the name among them of the metric that decides which epoch is best: the largest value, among
+                equal ones that of the lowest `loss`.
             save_model: called when the model is the best so far; it must replace the former best.
 
         Returns {"best_step": …, "best_metrics": {name: value}}.
@@ -149,6 +150,9 @@ class FineTuning:
             progress = {"figures": figures.totals(), "best": best}
             save_training_checkpoint(run.checkpoints_path, done, variables, progress)
 
+        def rank(metrics):
+            return metrics[chosen_by], -metrics["loss"]
+
         # ---- Train ---------------------------------------------------------------------------------------------
         log_every = max(1, steps // 100)
         clock = _Clock(done, steps)
@@ -165,7 +169,7 @@ class FineTuning:
 
                 if done % log_every == 0 or done == steps:
                     line = figures.values() | {"learning_rate": float(optimizer.learning_rate)}
-                    _check_finite(line, done)
+                    check_finite(line, done)
                     rate, time_left = clock.rate_and_time_left(done)
                     run.log(done, line | {"tokens_per_second": rate})
                     if clock.time_to_tell() or done == steps:
@@ -179,7 +183,7 @@ class FineTuning:
                     bar.write(
                         f"{log_line(done, steps, metrics)}  on validation, epoch {done // self.batches.per_epoch}"
                     )
-                    if best["best_step"] is None or metrics[chosen_by] > best["best_metrics"][chosen_by]:
+                    if best["best_step"] is None or rank(metrics) > rank(best["best_metrics"]):
                         best = {"best_step": done, "best_metrics": metrics}
                         save_model()
                 if done % recipe.save_every == 0 or done % self.batches.per_epoch == 0 or stop.requested:
@@ -202,7 +206,7 @@ def _shown(value):
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
 
 
-def _check_finite(figures, done):
+def check_finite(figures, done):
     for name, value in figures.items():
         if not math.isfinite(value):
             raise InputError(
