@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from bert_tf.detokenizer import detokenize
 from bert_tf.errors import InputError
-from bert_tf.model_inputs import place_tokens
+from bert_tf.model_inputs import model_inputs
 from bert_tf.text_tokens import TextTokens
 from bert_tf.tokenizer_files import SPECIAL_TOKENS, read_tokenizer_files, write_tokenizer_files
 from bert_tf.vocabulary import Vocabulary
@@ -205,22 +205,20 @@ class BertTokenizer(tf.Module):
 
 @functools.partial(tf.function, autograph=False, reduce_retracing=True)
 def _encode(tokenizer, texts, max_length, width, return_offsets):
-    """The graph of `BertTokenizer.__call__`: one or two string vectors, and the arguments of `place_tokens`."""
+    """The graph of `BertTokenizer.__call__`: one or two string vectors, and the arguments of `model_inputs`."""
     if len(texts) == 2:
         same = tf.debugging.assert_equal(tf.size(texts[0]), tf.size(texts[1]), "expected as many text_pairs as texts")
         with tf.control_dependencies([same]):
             texts = [tf.identity(vector) for vector in texts]
-    tokens = tokenizer._text_tokens(tf.concat(texts, 0), return_offsets)
-    index, token_type_ids, attention_mask = place_tokens(tokens.splits, len(texts) == 2, max_length, width)
-    added = [tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id]  # SEP, CLS, PAD: -3, -2, -1
-    batch = {
-        "input_ids": tf.gather(tf.concat([added, tokens.ids], 0), index + len(added)),
-        "token_type_ids": token_type_ids,
-        "attention_mask": attention_mask,
-    }
-    if return_offsets:
-        batch["offset_mapping"] = tf.gather(tf.pad(tokens.offsets, [[len(added), 0], [0, 0]]), index + len(added))
-    return batch
+    return model_inputs(
+        tokenizer._text_tokens(tf.concat(texts, 0), return_offsets),
+        len(texts) == 2,
+        max_length,
+        width,
+        cls_id=tokenizer.cls_token_id,
+        sep_id=tokenizer.sep_token_id,
+        pad_id=tokenizer.pad_token_id,
+    )
 
 
 @functools.partial(tf.function, autograph=False, reduce_retracing=True)

@@ -107,8 +107,7 @@ def _rank(alphabet, characters, first, *, absent):
 def _pool(code, symbol, *, codes, symbols):
     """Entries (codes,) and the pool they point into: all symbols in order, then the sequences of two and more."""
     count = np.bincount(code, minlength=codes)
-    if count.max() > COUNT_MASK:
-        raise AssertionError(f"a code point becomes {count.max()} characters; an entry has room for {COUNT_MASK}")
+    assert count.max() <= COUNT_MASK
     start = np.append(symbol, 0)[
         np.cumsum(count) - count
     ]  # of a sequence of one; a sequence of none may start anywhere

@@ -22,6 +22,9 @@ from bert_tf.vocabulary_tables import (
     UNKNOWN,
     WORDS,
 )
+from bert_tf.wordpiece_trie import NO_TOKEN
+
+STRIDE = 4  # steps down the trie between two looks at who has come to an end
 
 
 class Pieces(NamedTuple):
@@ -46,10 +49,8 @@ class WordPiece(tf.Module):
         self._page_start = tf.constant(tables.page_start)
         self._entries = tf.constant(tables.entries)
         self._pool = tf.constant(tables.pool)
-        self._owner = tf.constant(tables.trie.owner)
-        self._child_base = tf.constant(tables.trie.child_base)
-        self._child_token = tf.constant(tables.trie.child_token)
-        self._roots = tables.trie.roots
+        self._slots = tf.constant(tables.trie.slots)
+        self._roots, self._leaf = tables.trie.roots, tables.trie.leaf
         self._first_isolated = tables.first_isolated
         self._vocab_size = vocab_size
         self._unk_id = unk_id
@@ -72,9 +73,8 @@ class WordPiece(tf.Module):
         # A word starts at an isolated symbol and behind one, and behind a space.
         separate = (symbols == SPACE) | (symbols >= self._first_isolated)
         boundary = separate | tf.concat([[True], separate[:-1]], 0)[: tf.size(symbols)]
-        rest = tf.concat(
-            [tf.where(boundary, SPACE, symbols), [SPACE]], 0
-        )  # (m + 1,), for all but a word's first symbol
+        # What follows a word's first symbol; SPACE (0) stands at the first ones, so that a word ends before them.
+        rest = tf.pad(tf.where(boundary, SPACE, symbols), [[0, STRIDE]])  # (m + STRIDE,)
 
         start = tf.cast(tf.where(boundary)[:, 0], tf.int32)
         end = tf.concat([start[1:], [tf.size(symbols)]], 0)
@@ -94,7 +94,7 @@ class WordPiece(tf.Module):
 
         # Put the pieces in the order of the text: each one's number at its start, then the filled places in order.
         number = tf.range(1, tf.size(ids) + 1)
-        at_start = tf.scatter_nd(piece_start[:, None], number, tf.shape(symbols))
+        at_start = tf.math.unsorted_segment_sum(number, piece_start, tf.size(symbols))
         order = tf.gather(at_start, tf.where(at_start > 0)[:, 0]) - 1
         return Pieces(tf.gather(ids, order), tf.gather(piece_start, order), tf.gather(piece_end, order))
 
@@ -104,7 +104,7 @@ class WordPiece(tf.Module):
         Args:
             first: (w,) first symbol of each word.
             start: (w,) where it stands.
-            rest: (m + 1,) the symbols; SPACE where a word starts or none is.
+            rest: (m + STRIDE,) the symbols; SPACE where a word starts or none is.
 
         Returns:
             ids, starts, ends and words of the pieces, (pieces,) each, and unknown, bool (w,): words that no sequence of
@@ -115,7 +115,7 @@ class WordPiece(tf.Module):
         def match(turn, word, symbol, at, lists):
             root = tf.where(turn == 0, self._roots[WORDS], self._roots[CONTINUATIONS])
             token, length = self._longest_match(root, symbol, at, rest)
-            found, lost = tf.where(token >= 0)[:, 0], tf.where(token < 0)[:, 0]
+            found, lost = tf.where(token != NO_TOKEN)[:, 0], tf.where(token == NO_TOKEN)[:, 0]
             unknown = tf.gather(word, lost)
             word, at = tf.gather(word, found), tf.gather(at, found)
             token, behind = tf.gather(token, found), at + tf.gather(length, found)
@@ -132,7 +132,7 @@ class WordPiece(tf.Module):
             shape_invariants=[tf.TensorShape([])] + [tf.TensorShape([None])] * 3 + [[None] * 5],
         )
         ids, starts, ends, words, unknown = [list_.concat() for list_ in lists]
-        unknown = tf.scatter_nd(unknown[:, None], tf.ones_like(unknown), tf.shape(first)) > 0
+        unknown = tf.math.unsorted_segment_sum(tf.ones_like(unknown), unknown, tf.size(first)) > 0
         return ids, starts, ends, words, unknown
 
     def _longest_match(self, root, symbol, at, rest):
@@ -142,28 +142,32 @@ class WordPiece(tf.Module):
             root: base of the root.
             symbol: (k,) the symbol to match first.
             at: (k,) its place in `rest`.
-            rest: (m + 1,) the symbols behind it; SPACE ends a word.
+            rest: (m + STRIDE,) the symbols behind it; SPACE ends a word.
         """
         count = tf.size(symbol)
         hits = [tf.TensorArray(tf.int32, 0, True, infer_shape=False, element_shape=[None]) for _ in range(2)]
 
-        def step(length, walker, base, symbol, at, hits):
-            slot = base + symbol
-            follows = tf.where(tf.gather(self._owner, slot) == base)[:, 0]
-            walker, slot, at = tf.gather(walker, follows), tf.gather(slot, follows), tf.gather(at, follows) + 1
-            token = tf.gather(self._child_token, slot)
-            # The longest hit is the largest of length * vocab_size + id (below 2^31: length <= 100).
-            ranked = tf.where(token >= 0, length * self._vocab_size + token, -1)
-            hits = [hits[0].write(length - 1, walker), hits[1].write(length - 1, ranked)]
-            return length + 1, walker, tf.gather(self._child_base, slot), tf.gather(rest, at), at, hits
+        def stride(turn, walker, base, symbol, at, hits):
+            hit = tf.fill(tf.shape(walker), -1)  # the longest is the largest of length * vocab_size + id
+            for step in range(STRIDE):  # walkers that have come to an end stand still at a leaf until the next stride
+                owner, child, token = tf.unstack(tf.gather(self._slots, base + symbol), axis=1)
+                follows = owner == base
+                base = tf.where(follows, child, self._leaf)
+                length = turn * STRIDE + step + 1
+                hit = tf.where(follows & (token != NO_TOKEN), length * self._vocab_size + token, hit)
+                symbol = tf.gather(rest, at + step + 1)
+            hits = [hits[0].write(turn, walker), hits[1].write(turn, hit)]
+            on = tf.where(base != self._leaf)[:, 0]
+            walker, base, symbol = tf.gather(walker, on), tf.gather(base, on), tf.gather(symbol, on)
+            return turn + 1, walker, base, symbol, tf.gather(at, on) + STRIDE, hits
 
         *_, hits = tf.while_loop(
-            lambda length, walker, *_: (length == 1) | (tf.size(walker) > 0),
-            step,
-            [1, tf.range(count), tf.fill([count], root), symbol, at, hits],
+            lambda turn, walker, *_: (turn == 0) | (tf.size(walker) > 0),
+            stride,
+            [0, tf.range(count), tf.fill([count], root), symbol, at, hits],
             shape_invariants=[tf.TensorShape([])] + [tf.TensorShape([None])] * 4 + [[None] * 2],
         )
-        walkers, ranked = [list_.concat() for list_ in hits]
-        best = tf.maximum(tf.math.unsorted_segment_max(ranked, walkers, count), -1)
+        walkers, hits = [list_.concat() for list_ in hits]
+        best = tf.maximum(tf.math.unsorted_segment_max(hits, walkers, count), -1)
         length = best // self._vocab_size
-        return tf.where(best >= 0, best - length * self._vocab_size, -1), length
+        return tf.where(best >= 0, best - length * self._vocab_size, NO_TOKEN), length

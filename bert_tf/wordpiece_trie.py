@@ -1,12 +1,11 @@
-"""The vocabulary as a trie in three flat arrays (a double array), built with NumPy.
+"""The vocabulary as a trie in one flat table (a double array), built with NumPy.
 
 A double array (Aoe, "An efficient digital search algorithm by using a double-array structure", IEEE TSE 15, 1989)
 answers "which node follows node n on symbol s" with one addition and one comparison, so that TensorFlow can move
 thousands of words one step at a time with a few gathers:
 
-    slot = base + symbol                 # a node is known by its base
-    follows = owner[slot] == base        # True: there is such a child
-    base, token = child_base[slot], child_token[slot]
+    owner, child, token = slots[base + symbol]    # a node is known by its base
+    follows = owner == base                       # True: there is such a child, of base `child`
 
 The bases are found by trying random ones for all nodes at once, those with most children first while there is room.
 """
@@ -20,12 +19,9 @@ _FREE = -1
 
 
 class Trie(NamedTuple):
-    """Arrays indexed by slot, all int32 (slots,)."""
-
-    owner: np.ndarray  # base of the node whose child lies in the slot; -1 for a free slot
-    child_base: np.ndarray  # base of that child
-    child_token: np.ndarray  # id of the token that ends at that child; NO_TOKEN if none does
+    slots: np.ndarray  # int32 (slots, 3): base of the node whose child lies here (-1: free), base of that child, token
     roots: tuple[int, ...]  # base of each root
+    leaf: int  # base of all nodes without children
 
 
 def build_trie(symbols, lengths, root, token, *, roots):
@@ -39,15 +35,14 @@ def build_trie(symbols, lengths, root, token, *, roots):
         roots: number of roots.
 
     Returns:
-        Trie. Slot base + 0 is no child of any node, so symbol 0 never matches.
+        Trie. No node has a child on symbol 0.
     """
     parent, symbol, child_token, nodes = _edges(symbols, lengths, root, token, roots)
-    base, slots = _place(parent, symbol, nodes)
+    base, leaf = _place(parent, symbol, nodes)
     child = np.arange(roots, nodes)  # edge i leads to node roots + i
-    slot = base[parent] + symbol
-    owner, child_base, tokens = np.full((3, slots), _FREE, np.int32)
-    owner[slot], child_base[slot], tokens[slot] = base[parent], base[child], child_token
-    return Trie(owner, child_base, tokens, tuple(base[:roots].tolist()))
+    slots = np.full((leaf + symbol.max() + 1, 3), _FREE, np.int32)
+    slots[base[parent] + symbol] = np.stack([base[parent], base[child], child_token], axis=1)
+    return Trie(slots, tuple(base[:roots].tolist()), leaf)
 
 
 def _edges(symbols, lengths, root, token, roots):
@@ -71,14 +66,14 @@ def _edges(symbols, lengths, root, token, roots):
 
 
 def _place(parent, symbol, nodes):
-    """Finds a base for each node such that all slots differ and all bases differ; leaves share one free region."""
+    """Bases of all nodes, such that all slots differ and all bases differ but that of the leaves, which is the last."""
     children = np.bincount(parent, minlength=nodes)
     first_edge = np.cumsum(children) - children  # the edges of a node lie together, as _edges sorts them
     widest = int(symbol.max()) + 1
     slots = 2 * len(parent) + 2 * widest
     taken_slot, taken_base = np.zeros(slots, bool), np.zeros(slots, bool)
     claim_slot, claim_base = np.empty((2, slots), np.int64)
-    base = np.full(nodes, slots, np.int64)  # the free region: widest slots beyond the last
+    base = np.full(nodes, slots, np.int64)  # of a leaf: the slots from there on are free
     random = np.random.default_rng(0)
     for count in np.unique(children[children > 0])[::-1]:
         waiting = np.flatnonzero(children == count)
@@ -98,4 +93,4 @@ def _place(parent, symbol, nodes):
             taken_base[trial[placed]] = True
             taken_slot[trial_slots[placed]] = True
             waiting, edges = waiting[~placed], edges[~placed]
-    return base, slots + widest
+    return base, slots
