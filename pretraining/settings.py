@@ -25,7 +25,9 @@ class PretrainingSettings:
 
     data: str = _setting(dataclasses.MISSING, "the prepared corpus (bert-pretrain prepare makes it)")
     config: str = _setting("bert-base-uncased", "a named size or a config.json; the vocabulary's size is the corpus'")
-    dropout: float | None = _setting(None, "both dropout probabilities, in place of the configuration's")
+    dropout: float | None = _setting(
+        None, "both dropout probabilities of the pretraining; the model directory keeps the configuration's"
+    )
     initializer_range: float | None = _setting(
         None, "standard deviation of the initial weights; narrow models learn sooner with about 1/sqrt(hidden_size)"
     )

@@ -47,6 +47,11 @@ def pretrain(output, settings):
     # ---- What is asked for -------------------------------------------------------------------------------------
     corpus = PreparedCorpus(settings.data)
     config = _configuration(settings, corpus)
+    training_config = config
+    if settings.dropout is not None:
+        training_config = config.replace(
+            hidden_dropout_prob=settings.dropout, attention_probs_dropout_prob=settings.dropout
+        )
     run = RunDirectory(
         output, {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
     )
@@ -59,7 +64,7 @@ def pretrain(output, settings):
     held_out_batches = _batches(corpus, settings, "held_out", EVALUATION_SEED)
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
-    model = (BertForPreTraining if settings.nsp else BertForMaskedLM)(config)
+    model = (BertForPreTraining if settings.nsp else BertForMaskedLM)(training_config)
     optimizer = BertAdamW(
         WarmupLinearDecay(settings.learning_rate, settings.warmup_steps, settings.steps),
         weight_decay_rate=settings.weight_decay,
@@ -134,6 +139,7 @@ def pretrain(output, settings):
 
     # ---- What came out -----------------------------------------------------------------------------------------
     step.sync()
+    model.config = config  # fine-tuning begins with the configuration's own dropout, whatever pretraining took
     model.save_pretrained(run.model_path)
     copy_tokenizer(corpus, run.model_path)
     _draw(run, settings, baseline)
@@ -161,7 +167,7 @@ class _StopRequest:
 
 
 def _configuration(settings, corpus):
-    """The model's configuration: a named size or a file, with the corpus' vocabulary and the run's dropout."""
+    """The model's configuration: a named size or a file, with the corpus' vocabulary."""
     if settings.config in NAMED_SIZES:
         config = BertConfig.from_name(settings.config)
     elif Path(settings.config).exists():
@@ -169,8 +175,6 @@ def _configuration(settings, corpus):
     else:
         config = BertConfig.from_name(settings.config)  # names the nearest size
     changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
-    if settings.dropout is not None:
-        changes |= {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
     if settings.initializer_range is not None:
         changes["initializer_range"] = settings.initializer_range
     config = config.replace(**changes)

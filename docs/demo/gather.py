@@ -27,7 +27,7 @@ from bert_tf.files import whole_file
 
 # Packages with long documentation, each a class of the task; "python" is the standard library.
 CLASSES = ("keras", "matplotlib", "numpy", "python", "scipy", "sklearn", "tensorflow")
-PER_CLASS = 1500
+PER_CLASS = 4000
 _WORD = re.compile(r"[A-Za-z][a-z']+")
 
 
@@ -114,7 +114,7 @@ def write_task(output, documents):
         split = {0: "validation", 1: "test"}.get(digest[0] % 10, "train")
         rows[split] += [(package, text) for text in texts]
     for split, pairs in rows.items():
-        most = PER_CLASS if split == "train" else PER_CLASS // 5
+        most = PER_CLASS if split == "train" else PER_CLASS // 10
         with whole_file(output / f"{split}.tsv", "w") as stream:
             stream.write("package\ttext\n")
             for package in CLASSES:
