@@ -51,7 +51,7 @@ def _add_vocab(commands):
         "text and options give the same file.",
     )
     parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP)
-    parser.add_argument("--output", required=True, help="the tokenizer directory to write")
+    parser.add_argument("--output", required=True, default=argparse.SUPPRESS, help="the tokenizer directory to write")
     parser.add_argument("--vocab-size", type=int, default=30522, help="the largest number of tokens")
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
     parser.add_argument("--keep-accents", action="store_true", help="keep accents, whatever the case")
@@ -88,8 +88,10 @@ def _add_prepare(commands):
     )
     parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP + ", a sentence or a paragraph a line")
     parser.add_argument("--tokenizer", required=True, help="tokenizer directory (vocab.txt, tokenizer_config.json)")
-    parser.add_argument("--output", required=True, help="the prepared corpus: a new directory")
-    parser.add_argument("--language", default="en", help="language of the sentence rules (ISO 639 code)")
+    parser.add_argument(
+        "--output", required=True, default=argparse.SUPPRESS, help="the prepared corpus: a new directory"
+    )
+    parser.add_argument("--language", default="en", help="sentence rules of this language (ISO 639 code)")
     parser.add_argument("--sentence-per-line", action="store_true", help="a line is a sentence: do not split it")
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents that training never sees")
     parser.add_argument("--shard-megabytes", type=float, default=16, help="Mi characters of text in a shard")

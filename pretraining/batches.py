@@ -17,7 +17,7 @@ from pretraining.prefetch import prefetch
 from pretraining.segments import plan_full_sentences, plan_pairs
 from pretraining.windows import make_window
 
-WINDOW_TOKENS = 2**26
+WINDOW_TOKENS = 2**25
 ORDER, PLAN, MASKS = range(3)  # purposes of random numbers
 
 

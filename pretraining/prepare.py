@@ -49,7 +49,8 @@ def prepare(inputs, tokenizer, output, *, language="en", held_out=0.02, shard_me
         language: sentences are split by the rules of this language (ISO 639 code); None: a line is a sentence.
         held_out: share of the documents that training never sees, chosen by the hash of their text.
         shard_megabytes: Mi characters of text in a shard.
-        workers: processes that tokenize.
+        workers: processes that tokenize (a script that calls this with more than one needs the usual
+            `if __name__ == "__main__":`, for they start with `spawn`).
 
     Raises:
         InputError: see corpus.py and tokenizer_directory.py; no document left; a value out of its range; an output
@@ -73,6 +74,7 @@ def prepare(inputs, tokenizer, output, *, language="en", held_out=0.02, shard_me
         "inputs": [_describe(file) for file in files],
         "vocabulary_sha256": tokenizer.vocabulary_sha256,
         "tokenizer_settings": tokenizer.settings,
+        "special_ids": tokenizer.special_ids.tolist(),
         "language": language,
         "held_out": held_out,
         "shard_megabytes": shard_megabytes,

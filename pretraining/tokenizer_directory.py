@@ -25,7 +25,7 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-CACHED_WORDS, CACHED_WORD_CHARACTERS = 2**19, 40  # at most about 100 MB
+CACHED_WORDS, CACHED_WORD_CHARACTERS = 2**18, 40  # at most about 50 MB
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK]: `max_input_chars_per_word` of Hugging Face's BertTokenizer
 
 
@@ -61,6 +61,7 @@ class TokenizerDirectory:
 
     @property
     def special_ids(self):
+        """The five in the order of their numbers."""
         return np.array(sorted({self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}))
 
     def continuations(self):

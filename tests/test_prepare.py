@@ -185,14 +185,18 @@ def test_killed_and_run_again(tmp_path, reference, capsys):
 
 
 def test_finished_is_finished(tmp_path, reference, capsys):
+    """Also with other versions of the libraries, and where the last run was killed at its very end."""
     output = tmp_path / "out"
     assert main(command(reference, output, 1)) == 0
+    manifest = json.loads((output / "manifest.json").read_text())
+    manifest["settings"]["versions"]["tokenizers"] = "0.1"
+    (output / "manifest.json").write_text(json.dumps(manifest))
     before = {file: file.stat().st_mtime_ns for file in output.rglob("*")}
-    (output / "unfinished").mkdir()  # killed between the manifest and the removal
+    (output / "unfinished").mkdir()
     capsys.readouterr()
     assert main(command(reference, output, 2)) == 0
     assert capsys.readouterr().out.startswith(f"{output} is prepared already\n")
-    assert {file: file.stat().st_mtime_ns for file in output.rglob("*")} | {output: 0} == before | {output: 0}
+    assert {file: file.stat().st_mtime_ns for file in output.rglob("*")} == before
 
 
 def test_other_settings_are_refused(tmp_path, reference):
@@ -209,6 +213,14 @@ def test_other_settings_are_refused(tmp_path, reference):
             "directory or delete this one"
         ):
             make(**changed)
+    for config, name, was, now in (
+        ({"do_lower_case": False}, "tokenizer_settings", '{"do_lower_case": true,', '{"do_lower_case": false,'),
+        ({"unk_token": "z"}, "special_ids", "[0, 1, 2, 3, 4]", f"[0, 2, 3, 4, {TOKENS.index('z')}]"),
+    ):
+        changed = make_tokenizer(tmp_path / name, **config)
+        with refused(f"{output} was prepared with other input or settings: {name} was {was}") as error:
+            prepare([text], changed, output, shard_megabytes=MANY_SHARDS)
+        assert f", now {now}" in str(error.value)
     with refused(f'{output} was prepared with other input or settings: inputs was [{{"name": "text.txt", "bytes":'):
         prepare([other], tokenizer, output)
     (output / "unfinished").mkdir()
