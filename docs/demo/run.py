@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 # plateau for millions of tokens.
 VOCABULARY = 4000
 LENGTH = 64
-FULL = {"steps": 3000, "warmup": 150, "epochs": 4, "evaluate": 500, "gather": []}
+FULL = {"steps": 3000, "warmup": 150, "epochs": 3, "evaluate": 500, "gather": []}
 SHORT = {"steps": 60, "warmup": 6, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
 
 
@@ -68,8 +68,8 @@ def demo(output, size):
     step("6. Fine-tuning: which package does this text come from?")
     run("-m", "downstream", "classify", "--model", pretrained / "model", "--train", text / "train.tsv",
         "--validation", text / "validation.tsv", "--test", text / "test.tsv", "--text", "text", "--label", "package",
-        "--output", finetuned, "--epochs", size["epochs"], "--learning-rate", 5e-4,
-        "--max-seq-length", LENGTH)  # fmt: skip
+        "--output", finetuned, "--epochs", size["epochs"], "--learning-rate", 5e-4, "--precision", "bfloat16",
+        "--max-seq-length", 128)  # fmt: skip
 
     step("7. Export: one SavedModel that takes raw text")
     run("-m", "bert_tf", "export", "--model", finetuned, "--output", served, unless=served / "saved_model.pb")
