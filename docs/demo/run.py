@@ -59,8 +59,8 @@ def demo(output, size):
     step("4. Pretraining: masked language model and next sentence")
     run("-m", "pretraining", "train", "--data", corpus, "--output", pretrained, "--config", "bert-tiny",
         "--max-seq-length", LENGTH, "--max-predictions", 10, "--batch-size", 32, "--steps", size["steps"],
-        "--warmup-steps", size["warmup"], "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0, "--precision", "bfloat16",
-        "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
+        "--warmup-steps", size["warmup"], "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0,
+        "--precision", "bfloat16", "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
 
     step("5. Fill a mask")
     run("-m", "bert_tf", "fill-mask", "--model", pretrained, "Returns [MASK] if the file does not exist.")
