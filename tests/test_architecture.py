@@ -9,6 +9,7 @@ they are imported are listed here, and a new one must be put on the list on purp
 
 import ast
 import functools
+import importlib
 import re
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def test_no_cycle_at_import():
         direct = {name for name in imports_at_import(module) if name in FILES and name not in PACKAGES}
         for name in direct - {module}:
             assert module not in reached_at_import(name) or module in PACKAGES, f"{module} and {name} import each other"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names(package):
+    """Each name is fetched from its home when it is first asked for; another name is an ordinary AttributeError."""
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'BertModle'"):
+        _ = module.BertModle
 
 
 # Backends
