@@ -16,7 +16,7 @@ import downstream  # noqa: E402
 import pretraining  # noqa: E402
 from bert_tf import BertModel  # noqa: E402
 from tests.autodiff import dot, outputs_and_gradients  # noqa: E402
-from tests.small_bert import below  # noqa: E402
+from tests.gradients_by_name import gradient_errors  # noqa: E402
 
 pytestmark = pytest.mark.parity
 
@@ -53,18 +53,42 @@ def random_torch_model(architecture, seed=0, **values):
     return model
 
 
-def ragged_batch(config, seed=0, batch=5, length=41):
+def ragged_batch(config, seed=0, visible=(41, 7, 30, 1, 18)):
+    """Int32 arrays (rows, tokens); row i shows its first `visible[i]` tokens.
+
+    No id is 0: PyTorch's embedding of `padding_idx` 0 takes no gradient from its look-ups, even of a visible token.
+    """
     rng = np.random.default_rng(seed)
-    visible = np.array([41, 7, 30, 1, 18])
+    shape = len(visible), max(visible)
     return {
-        "input_ids": rng.integers(0, config.vocab_size, (batch, length)).astype("int32"),
-        "attention_mask": (np.arange(length) < visible[:, None]).astype("int32"),
-        "token_type_ids": rng.integers(0, config.type_vocab_size, (batch, length)).astype("int32"),
+        "input_ids": rng.integers(1, config.vocab_size, shape).astype("int32"),
+        "attention_mask": (np.arange(shape[1]) < np.array(visible)[:, None]).astype("int32"),
+        "token_type_ids": rng.integers(0, config.type_vocab_size, shape).astype("int32"),
     }
 
 
 def for_torch(inputs):
     return {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
+
+
+def named_logits(architecture, outputs):
+    """The logits of transformers' output under our names."""
+    if architecture == "BertForMaskedLM":
+        return {"prediction_logits": outputs.logits}
+    if architecture == "BertForNextSentencePrediction":
+        return {"seq_relationship_logits": outputs.logits}
+    return {name: outputs[name] for name in LOGITS if name in outputs}
+
+
+def loss_weights(logits, attention_mask, seed):
+    """The loss is Σ weight × logit: every logit at a visible token matters."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, values in logits.items():
+        weights[name] = rng.normal(size=tuple(values.shape)).astype("float32")
+        if values.shape[:2] == attention_mask.shape:
+            weights[name] *= attention_mask.reshape(*attention_mask.shape, *[1] * (values.ndim - 2))
+    return weights
 
 
 def largest_difference(ours, theirs, mask=None):
@@ -105,11 +129,9 @@ def test_logits_of_every_head(tmp_path, architecture, hidden_act):
     with torch.no_grad():
         expected = theirs(**for_torch(inputs))
     outputs = ours(inputs)
-    if architecture == "BertForMaskedLM":
-        expected = {"prediction_logits": expected.logits}
-    compared = [name for name in LOGITS if name in outputs]
-    assert compared == [name for name in LOGITS if name in expected]
-    for name in compared:
+    expected = named_logits(architecture, expected)
+    assert sorted(outputs) == sorted(expected)
+    for name in expected:
         mask = inputs["attention_mask"] if expected[name].shape[:2] == (5, 41) else None
         difference = largest_difference(outputs[name], expected[name], mask)
         print(f"{architecture} {name}, {hidden_act}: {difference:.2e}")
@@ -126,50 +148,23 @@ def test_logits_of_the_next_sentence_head_alone(tmp_path):
     assert largest_difference(ours(inputs)["seq_relationship_logits"], expected) <= 1e-4
 
 
-def gradient_at(place, gradient):
-    """The part of a variable's gradient that belongs to one Hugging Face tensor, in its layout."""
-    if place.third is not None:
-        width = gradient.shape[-1] // 3
-        gradient = gradient[..., place.third * width : (place.third + 1) * width]
-    return gradient.T if place.transposed else gradient
-
-
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
 @pytest.mark.parametrize("architecture", [name for name in OURS if name != "BertModel"])
 def test_gradients_of_the_loss_for_every_parameter(tmp_path, architecture, hidden_act):
-    """The loss is a random weight times every logit at a visible token, so that all of them matter."""
     theirs = random_torch_model(architecture, hidden_act=hidden_act, **BASE_WIDTH)
     theirs.save_pretrained(tmp_path)
     ours = OURS[architecture].from_pretrained(tmp_path)
     inputs = ragged_batch(ours.config)
-    expected = theirs(**for_torch(inputs))
-    if architecture == "BertForMaskedLM":
-        expected = {"prediction_logits": expected.logits}
-    rng = np.random.default_rng(5)
-    weights = {}
-    for name in [name for name in LOGITS if name in expected]:
-        shape = tuple(expected[name].shape)
-        weight = rng.normal(size=shape).astype("float32")
-        if shape[:2] == (5, 41):
-            weight *= inputs["attention_mask"].reshape(5, 41, *[1] * (len(shape) - 2))
-        weights[name] = weight
-    sum((expected[name] * torch.tensor(weight)).sum() for name, weight in weights.items()).backward()
+    logits = named_logits(architecture, theirs(**for_torch(inputs)))
+    weights = loss_weights(logits, inputs["attention_mask"], seed=5)
+    sum((logits[name] * torch.tensor(weight)).sum() for name, weight in weights.items()).backward()
 
     _, gradients, _ = outputs_and_gradients(ours, (inputs,), dot(weights))
     reference = {name: parameter.grad.numpy() for name, parameter in theirs.named_parameters()}
-    worst, largest = "", 0.0
-    table = ours.weight_table()
-    assert sorted(table) == sorted(reference)
-    for name, place in table.items():
-        gradient = gradient_at(place, gradients[below(ours, place.variable)])
-        scale = np.linalg.norm(reference[name])
-        if name.endswith("self.key.bias"):  # adding one vector to every key moves no softmax: the gradient is 0
-            scale = np.linalg.norm(reference[name.replace("key", "query")])
-        error = np.linalg.norm(gradient - reference[name]) / scale
-        if error > largest:
-            worst, largest = name, error
-    print(f"gradients, {architecture}, {hidden_act}: {largest:.1e} ({worst})")
-    assert largest <= 1e-4
+    errors = gradient_errors(ours, gradients, reference)
+    worst = max(errors, key=errors.get)
+    print(f"gradients, {architecture}, {hidden_act}: {errors[worst]:.1e} ({worst})")
+    assert errors[worst] <= 1e-4
 
 
 @pytest.mark.parametrize("architecture", OURS)
