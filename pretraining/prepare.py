@@ -20,10 +20,12 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import multiprocessing
+import multiprocessing.connection
+import os
 import re
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +174,7 @@ def _work_off(make, units, workers):
             make(index, unit)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         running = set()
         try:
             for index, unit in units:
@@ -191,6 +193,17 @@ def _work_off(make, units, workers):
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _end_with_parent():
+    """In a worker: ends it when the parent is killed, else it would wait for work for ever."""
+    parent = multiprocessing.parent_process().sentinel
+
+    def watch():
+        multiprocessing.connection.wait([parent])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_unit(output, language, index, unit):

@@ -160,20 +160,27 @@ def test_three_workers_make_the_same_bytes(tmp_path, reference, capsys):
 
 
 def test_killed_and_run_again(tmp_path, reference, capsys):
-    """SIGKILL after some shards, twice, then to the end: the bytes of an uninterrupted run."""
+    """SIGKILL after some shards, with one worker and with two, then to the end: the bytes of an uninterrupted run. What
+    was made stays as it is, and no worker outlives the command."""
     output = tmp_path / "out"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    for shards in (3, 9):
+    for workers, shards in ((1, 3), (2, 9)):
         process = subprocess.Popen(
-            [sys.executable, "-m", "pretraining", *command(reference, output, 1)],
+            [sys.executable, "-m", "pretraining", *command(reference, output, workers)],
             env=environment,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         while len(list((output / "unfinished").glob("[0-9]*.json"))) < shards:
-            assert process.poll() is None, process.stderr.read().decode()
+            assert process.poll() is None
             time.sleep(0.001)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) >= workers - 1
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while any(map(running, children)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert not (output / "manifest.json").exists()
     made = {file: file.stat().st_mtime_ns for file in (output / "unfinished").glob("[0-9]*.json")}
     kept = {output / "shards" / f"train-{file.stem}.bin" for file in made}
@@ -182,6 +189,14 @@ def test_killed_and_run_again(tmp_path, reference, capsys):
     assert f"going on in {output}: {len(made)} shards are there\n" in capsys.readouterr().out
     assert content(output) == reference[2]
     assert {file: file.stat().st_mtime_ns for file in kept} == before
+
+
+def running(pid):
+    """Whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_finished_is_finished(tmp_path, reference, capsys):
