@@ -106,6 +106,8 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
         "metrics": metrics,
         "baselines": baselines,
         "labels": list(labels),
+        "model": str(model_path),
+        "files": {split: str(path) for split, path in files.items()},
         "examples": {split: len(examples[split]) for split in files},
         "truncated": truncated,
         "steps": tuning.steps,

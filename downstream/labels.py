@@ -74,6 +74,8 @@ def _names(examples, index, task):
         names = [_string(part).strip() for part in parts]
         names = [name for name in names if name]  # an empty cell: no label
     else:
+        if isinstance(cell, list | dict):
+            raise InputError(f"{examples.where(index)}: {task.label!r} must hold one label, got {_string(cell)}")
         names = [_string(cell).strip()]
         if not names[0]:
             raise InputError(f"{examples.where(index)}: the label is empty; give the example one or remove the row")
@@ -84,7 +86,9 @@ def _names(examples, index, task):
 
 
 def _string(cell):
-    """A JSON value as it is written in JSON, a string as it is: 1 -> "1", true -> "true"."""
+    """A JSON value as it is written in JSON, a string as it is: 1 -> "1", true -> "true"; null is no text."""
+    if cell is None:
+        return ""
     return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
 
 

@@ -51,7 +51,13 @@ class FineTuned:
         return features
 
     def logits(self, features, batch_size):
-        """(N, C) float32, in the order of the examples."""
+        """(N, C) float32, in the order of the examples.
+
+        Raises:
+            InputError: a batch size below 1.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
         return read_logits(compile_forward(self.model), features, choose_lengths(features.lengths), batch_size)
 
 

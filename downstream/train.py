@@ -128,11 +128,8 @@ class FineTuning:
         """
         # ---- Continue or begin ---------------------------------------------------------------------------------
         recipe, steps = self.recipe, self.steps
-        optimizer = BertAdamW(
-            WarmupLinearDecay(self.learning_rate, self.warmup_steps, steps),
-            weight_decay_rate=recipe.weight_decay,
-            bias_correction=recipe.bias_correction,
-        )
+        schedule = WarmupLinearDecay(self.learning_rate, self.warmup_steps, steps)
+        optimizer = BertAdamW(schedule, weight_decay_rate=recipe.weight_decay, bias_correction=recipe.bias_correction)
         optimizer.build(self.model.trainable_variables)
         variables = [*self.model.variables, *optimizer.variables]
         done, progress = restore_training_checkpoint(run.checkpoints_path, variables) or (0, {})
@@ -154,7 +151,7 @@ class FineTuning:
             return metrics[chosen_by], -metrics["loss"]
 
         # ---- Train ---------------------------------------------------------------------------------------------
-        log_every = max(1, steps // 100)
+        log_every = max(1, min(steps // 30, 50))
         clock = _Clock(done, steps)
         batches = self.batches.iterate(done)
         bar = tqdm(total=steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
@@ -168,7 +165,7 @@ class FineTuning:
                 bar.update()
 
                 if done % log_every == 0 or done == steps:
-                    line = figures.values() | {"learning_rate": float(optimizer.learning_rate)}
+                    line = figures.values() | {"learning_rate": float(schedule(done - 1))}  # of the last update
                     check_finite(line, done)
                     rate, time_left = clock.rate_and_time_left(done)
                     run.log(done, line | {"tokens_per_second": rate})

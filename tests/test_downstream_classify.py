@@ -235,7 +235,10 @@ def test_jax_gives_the_same_losses(toy, finished, tmp_path):
     words = [sys.executable, "-m", "downstream", *command(toy, tmp_path / "jax", *words)]
     subprocess.run(words, env=environment(KERAS_BACKEND="jax"), check=True)
     expected, got = (
-        [[line.get("loss"), line.get("validation_loss")] for line in map(json.loads, path.open())]
+        [
+            [line.get(name) for name in ("loss", "learning_rate", "validation_loss")]
+            for line in map(json.loads, path.open())
+        ]
         for path in (tmp_path / "tensorflow" / "metrics.jsonl", tmp_path / "jax" / "metrics.jsonl")
     )
     assert len(expected) == 5  # four steps and a validation
@@ -421,6 +424,8 @@ def test_bad_arguments_of_predict_and_evaluate(toy, finished, tmp_path, capsys):
         [*words, "--output", tmp_path / "a.csv"],
         f"--output must end in .tsv or .jsonl, got {tmp_path / 'a.csv'}",
     )
+    message = "batch_size must be at least 1, got 0"
+    refused(capsys, [*words, "--output", tmp_path / "a.tsv", "--batch-size", 0], message)
     refused(capsys, [*words, "--output", texts], f"--output is the input {texts}; choose another file")
     assert texts.exists()
     model = finished[0] / "model"

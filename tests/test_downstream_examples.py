@@ -204,15 +204,18 @@ def test_bad_labels(tmp_path):
     path = tmp_path / "l.jsonl"
     with refuses(f"{path}, line 2: unknown label 'z'; the labels are a, b; correct the row, or train with this label"):
         encode(labelled(tmp_path, ['"a"', '"z"'], SINGLE), SINGLE, ("a", "b"))
-    with refuses(f"{path}, line 1: the label is empty; give the example one or remove the row"):
-        encode(labelled(tmp_path, ['" "'], SINGLE), SINGLE, ("a", "b"))
+    for cell in ('" "', "null"):
+        with refuses(f"{path}, line 1: the label is empty; give the example one or remove the row"):
+            encode(labelled(tmp_path, [cell], SINGLE), SINGLE, ("a", "b"))
+    with refuses(f"{path}, line 1: 'l' must hold one label, got [\"a\"]"):
+        encode(labelled(tmp_path, ['["a"]'], SINGLE), SINGLE, ("a", "b"))
     with refuses(f"{path}, line 1: the label 'a\\tb' has a tab or a line break in it; remove it"):
         find_labels(labelled(tmp_path, ['"a\\tb"'], SINGLE), SINGLE)
     with refuses(f"{path} has only the labels ['a'] in column 'l'; expected at least 2"):
         find_labels(labelled(tmp_path, ['"a"', '"a"'], SINGLE), SINGLE)
     with refuses(f"{path} has only the labels [] in column 'l'; expected at least 1"):
         find_labels(labelled(tmp_path, ['""'], SEVERAL), SEVERAL)
-    for cell, shown in (("NaN", "NaN"), ('"inf"', "inf"), ('"high"', "high"), ("true", "true"), ("null", "null")):
+    for cell, shown in (("NaN", "NaN"), ('"inf"', "inf"), ('"high"', "high"), ("true", "true"), ("null", "")):
         with refuses(f"{path}, line 1: 'l' must be a finite number, got '{shown}'"):
             encode(labelled(tmp_path, [cell], NUMBER), NUMBER, ("LABEL_0",))
 

@@ -1,4 +1,4 @@
-"""The three heads: what they compute, what they save, what they refuse, and that `transformers` agrees."""
+"""The three heads: what they compute, what they save, what they refuse (`test_parity_transformers` compares them)."""
 
 import json
 import re
@@ -225,35 +225,3 @@ def test_bad_settings():
     message = "id2label in config.json must number its labels from 0 on, got the numbers ['1', '2']"
     with pytest.raises(InputError, match=re.escape(message)):
         BertForSequenceClassification.read_head_settings({"id2label": {"1": "a", "2": "b"}})
-
-
-# ----------------------------------------------------------------------------------------------------- transformers
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("head", HEADS)
-def test_transformers_opens_it_and_agrees(tmp_path, head):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    settings = {} if head is BertForQuestionAnswering else {"labels": LABELS}
-    model = randomize(head(CONFIG, **settings))
-    model.save_pretrained(tmp_path)
-    theirs, report = getattr(transformers, head.__name__).from_pretrained(tmp_path, output_loading_info=True)
-    assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
-    if settings:
-        assert theirs.config.id2label == dict(enumerate(LABELS))
-    with torch.no_grad():
-        outputs = theirs.eval()(**{name: torch.tensor(value).long() for name, value in batch().items()})
-    mask = batch()["attention_mask"] == 1
-    for name, value in numpy_of(model(batch())).items():
-        expected = outputs[name].numpy()
-        if head is not BertForSequenceClassification:
-            value, expected = value[mask], expected[mask]
-        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-4)
-
-    theirs.save_pretrained(tmp_path / "again")
-    again = head.from_pretrained(tmp_path / "again")
-    expected, got = values(model), values(again)
-    for path in expected:
-        np.testing.assert_array_equal(got[path], expected[path])
