@@ -17,7 +17,8 @@ from bert_tf.errors import InputError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
 _KERAS_HUB_PRESET = re.compile(r"bert_[a-z0-9_]+|kaggle://.+")
-_HUB_FILES = ("*.json", "*.safetensors", "vocab.txt", "*.h5", "assets/**", "*.ckpt*")
+_HUB_FILES = ("*.json", "vocab.txt", "assets/*")
+_HUB_WEIGHTS = ("*.safetensors", "*.weights.h5", "*.ckpt*")
 # Weights that other programs wrote beside a config.json: what they are, and what converts them once.
 _REFUSED = {
     "pytorch_model.bin": ("a pickle, which can run any program when it is opened", "transformers", ""),
@@ -124,7 +125,14 @@ def _fetch(what, name, extra, fetch):
 def _hub_snapshot(name):
     huggingface_hub = importlib.import_module("huggingface_hub")
     repository, _, revision = name.partition("@")
-    return huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(_HUB_FILES))
+    patterns = [*_HUB_FILES, *_HUB_WEIGHTS]
+    folder = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=patterns))
+    if not any(file for pattern in _HUB_WEIGHTS for file in folder.glob(pattern)):
+        raise InputError(
+            f"{name} on the Hugging Face hub has no model.safetensors (the weights of other programs stay closed); "
+            "convert it once where transformers is installed, with from_pretrained and save_pretrained"
+        )
+    return folder
 
 
 def _keras_hub_preset(name):

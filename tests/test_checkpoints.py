@@ -1,5 +1,6 @@
 """Checkpoints in: each format gives the same canonical tensors and settings, and what does not fit gets a sentence."""
 
+import fnmatch
 import json
 import sys
 import types
@@ -332,6 +333,8 @@ def test_a_damaged_preset_stops(tmp_path):
 
 # What is not a checkpoint, and names that are fetched
 
+OTHER_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "rust_model.ot")
+
 
 @pytest.mark.parametrize(
     ("name", "what", "option"),
@@ -369,7 +372,8 @@ def test_a_hub_id_is_fetched_through_huggingface_hub(tmp_path, monkeypatch, name
     write_hugging_face(tmp_path / "snapshot", "BertModel", encoder_tensors())
 
     def snapshot_download(repository, revision=None, allow_patterns=None):
-        asked.append((repository, revision, "model.safetensors" in allow_patterns or "*.safetensors" in allow_patterns))
+        asked.append((repository, revision, "*.safetensors" in allow_patterns))
+        assert not any(fnmatch.fnmatch(name, pattern) for pattern in allow_patterns for name in OTHER_WEIGHTS)
         return str(tmp_path / "snapshot")
 
     asked = []
@@ -377,6 +381,15 @@ def test_a_hub_id_is_fetched_through_huggingface_hub(tmp_path, monkeypatch, name
     monkeypatch.chdir(tmp_path)
     assert_same(read_checkpoint(name).tensors, encoder_tensors())
     assert asked == [(name.partition("@")[0], revision, True)]
+
+
+def test_a_hub_repository_without_readable_weights(tmp_path, monkeypatch):
+    (tmp_path / "snapshot").mkdir()
+    hub = types.SimpleNamespace(snapshot_download=lambda *_, **__: str(tmp_path / "snapshot"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"owner/bert on the Hugging Face hub has no model\.safetensors"):
+        read_checkpoint("owner/bert")
 
 
 def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """`bert-tf info`: counts worked out by hand, and the file that each setting came from."""
 
 import json
+import subprocess
+import sys
 
 import ml_dtypes
 import pytest
@@ -96,6 +98,15 @@ def test_a_keras_hub_preset(tmp_path):
     assert description["tokenizer"]["strip_accents"] == [False, "tokenizer.json"]
     assert description["tokenizer"]["model_max_length"] == [19, "config.json"]
     assert description["vocabulary"]["tokens"] == 61
+
+
+def test_it_needs_neither_keras_nor_tensorflow(tmp_path):
+    folder = write_hugging_face(tmp_path / "m", "BertForPreTraining", hugging_face_tensors())
+    program = (
+        "import sys; from bert_tf.info import describe; describe(sys.argv[1]); "
+        "sys.exit(bool({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(folder)], check=False).returncode == 0
 
 
 def test_no_vocabulary_is_said(tmp_path):
