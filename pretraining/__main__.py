@@ -8,7 +8,7 @@ from pretraining.settings import PretrainingSettings, add_arguments
 
 
 def main(argv=None):
-    """Runs one command; returns the exit status: 0, or 2 after one sentence about what the input has wrong."""
+    """Runs one command; returns the exit status: 0 done, 2 bad input (one sentence says what), 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="bert-pretrain", description="Pretrain BERT: from text files to a model. Each command has its own --help."
     )
@@ -24,6 +24,9 @@ def main(argv=None):
     except InputError as error:
         print(f"bert-pretrain: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bert-pretrain: interrupted; what was finished is kept, the same command continues", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -65,10 +65,8 @@ def pretrain(output, settings):
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
     model = (BertForPreTraining if settings.nsp else BertForMaskedLM)(training_config)
-    optimizer = BertAdamW(
-        WarmupLinearDecay(settings.learning_rate, settings.warmup_steps, settings.steps),
-        weight_decay_rate=settings.weight_decay,
-    )
+    schedule = WarmupLinearDecay(settings.learning_rate, settings.warmup_steps, settings.steps)
+    optimizer = BertAdamW(schedule, weight_decay_rate=settings.weight_decay)
     objective = PretrainingObjective(settings.nsp)
     step = make_step(model, objective, optimizer, accumulation=settings.accumulation)
     variables = [*model.variables, *optimizer.variables]
@@ -118,7 +116,7 @@ def pretrain(output, settings):
             bar.update()
 
             if done % settings.log_every == 0 or done == settings.steps:
-                line = figures.values() | {"learning_rate": float(optimizer.learning_rate)}
+                line = figures.values() | {"learning_rate": float(schedule(done - 1))}
                 line["tokens_per_second"] = tokens / (time.monotonic() - started)
                 run.log(done, line)
                 bar.write(_log_line(done, settings.steps, line))

@@ -59,6 +59,10 @@ def test_a_run_leaves_all_its_files(finished):
     }
     # 300 steps, a line each 10: 30; evaluations at 150 and 300: 2.
     assert lines(output) == 32
+    # The logged rate is that of the update: the 30th of 30 to warm up had 29/30 of the peak 2e-3, the last 1/270.
+    rates = {line["step"]: line["learning_rate"] for line in measured(output) if "learning_rate" in line}
+    assert rates[30] == pytest.approx(2e-3 * 29 / 30, rel=1e-6)
+    assert rates[300] == pytest.approx(2e-3 * 1 / 270, rel=1e-4)
 
 
 def test_a_finished_run_says_so_and_does_nothing(folder, finished, capsys):
@@ -130,14 +134,19 @@ def test_a_checkpoint_of_another_model_stops(folder, finished, tmp_path):
         restore_training_checkpoint(tmp_path / "run" / "checkpoints", [variable])
 
 
-def test_jax_trains_where_tensorflow_cannot_be_imported(folder):
+def test_jax_trains_where_tensorflow_cannot_be_imported(folder, finished):
     """And ends with the same bits after a kill there too."""
     pytest.importorskip("jax")
     script = (
         "import runpy, sys; sys.modules['tensorflow'] = None; "  # `import tensorflow` raises ModuleNotFoundError
         "runpy.run_module('pretraining', run_name='__main__')"
     )
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is nearly all of the time here: less of it, and once
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
     def command(output):
         return [sys.executable, "-c", script, *train_command(folder, output)[3:]]
@@ -145,6 +154,9 @@ def test_jax_trains_where_tensorflow_cannot_be_imported(folder):
     whole, killed = folder / "jax", folder / "jax_killed"
     done = subprocess.run(command(whole), env=environment, capture_output=True, text=True, check=True)
     assert "Keras on jax" in done.stdout
+    assert [line.get("learning_rate") for line in measured(whole)] == [
+        pytest.approx(line["learning_rate"]) if "learning_rate" in line else None for line in measured(finished[0])
+    ]
     assert run_and_kill(command(killed), killed, 7, environment)
     subprocess.run(command(killed), env=environment, capture_output=True, check=True)
     _assert_same_bits(whole, killed)
