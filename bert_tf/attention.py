@@ -53,16 +53,18 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, hidden, bias, training=None):
         length = ops.shape(hidden)[1]
-        head_size = self.hidden_size // self.num_attention_heads
-        qkv = ops.reshape(self.qkv(hidden), (-1, length, 3, self.num_attention_heads, head_size))
-        qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, N, S, D)
-        query, key, value = qkv[0], qkv[1], qkv[2]  # (B, N, S, D) each
-        query = query * ops.cast(head_size**-0.5, self.compute_dtype)
+        query, key, value = (self._heads(part, length) for part in ops.split(self.qkv(hidden), 3, axis=-1))
+        query = query * ops.cast((self.hidden_size // self.num_attention_heads) ** -0.5, self.compute_dtype)
         scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") + bias  # (B, N, S, S)
         probabilities = ops.softmax(scores, axis=-1)
         dropped = self.dropout(ops.cast(probabilities, self.compute_dtype), training=training)
         context = ops.transpose(ops.matmul(dropped, value), (0, 2, 1, 3))  # (B, S, N, D)
         return self.output_dense(ops.reshape(context, (-1, length, self.hidden_size))), probabilities
+
+    def _heads(self, part, length):
+        """(B, S, H) -> (B, N, S, D)."""
+        head_size = self.hidden_size // self.num_attention_heads
+        return ops.transpose(ops.reshape(part, (-1, length, self.num_attention_heads, head_size)), (0, 2, 1, 3))
 
     def get_config(self):
         return super().get_config() | {

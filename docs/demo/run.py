@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 # plateau for millions of tokens.
 VOCABULARY = 4000
 LENGTH = 64
-FULL = {"steps": 3000, "warmup": 150, "epochs": 3, "evaluate": 500, "gather": []}
+FULL = {"steps": 2400, "warmup": 150, "epochs": 3, "evaluate": 500, "gather": []}
 SHORT = {"steps": 60, "warmup": 6, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
 
 
