@@ -297,7 +297,7 @@ def test_keras_file_of_a_pretraining_model(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.dtype_policy.name == "mixed_bfloat16"
     assert again.bert.blocks[0].attention.qkv.compute_dtype == "bfloat16"
-    assert again.optimizer.name == "adam"
+    assert isinstance(again.optimizer, keras.optimizers.Adam)
     assert_same_variables(model, again)
 
 
