@@ -37,12 +37,13 @@ CORE_OPS = set(
     """
     AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const Cumsum
     DisableCopyOnRead Equal Erfc ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity Less
-    LessEqual LogicalNot LogicalOr LowerBound MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp
-    NotEqual OnesLike Pack Pad PartitionedCall Placeholder Pow Prod RaggedRange Range ReadVariableOp RealDiv Reshape
+    LessEqual LogicalAnd LogicalNot LogicalOr LowerBound MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp
+    NotEqual OnesLike Pack Pad PartitionedCall Placeholder Pow Prod RaggedRange
+    RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape
     RestoreV2 RightShift Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Size Softmax Split Sqrt
     SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StopGradient
     StridedSlice StringJoin Sub Sum Tanh TensorListConcatV2 TensorListReserve TensorListSetItem TensorScatterUpdate
-    Tile TopKV2 Transpose UnicodeDecode UnsortedSegmentMax VarHandleOp Where
+    Tile TopKV2 Transpose UnicodeDecode Unpack UnsortedSegmentMax UnsortedSegmentSum VarHandleOp Where
     """.split()
 )
 

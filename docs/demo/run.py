@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 # plateau for millions of tokens.
 VOCABULARY = 4000
 LENGTH = 64
-FULL = {"steps": 2400, "warmup": 150, "epochs": 3, "evaluate": 500, "gather": []}
+FULL = {"steps": 4000, "warmup": 200, "epochs": 3, "evaluate": 500, "gather": []}
 SHORT = {"steps": 60, "warmup": 6, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
 
 
@@ -60,7 +60,7 @@ def demo(output, size):
     run("-m", "pretraining", "train", "--data", corpus, "--output", pretrained, "--config", "bert-tiny",
         "--max-seq-length", LENGTH, "--max-predictions", 10, "--batch-size", 32, "--steps", size["steps"],
         "--warmup-steps", size["warmup"], "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0,
-        "--precision", "bfloat16", "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
+        "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
 
     step("5. Fill a mask")
     run("-m", "bert_tf", "fill-mask", "--model", pretrained, "Returns [MASK] if the file does not exist.")
@@ -68,7 +68,7 @@ def demo(output, size):
     step("6. Fine-tuning: which package does this text come from?")
     run("-m", "downstream", "classify", "--model", pretrained / "model", "--train", text / "train.tsv",
         "--validation", text / "validation.tsv", "--test", text / "test.tsv", "--text", "text", "--label", "package",
-        "--output", finetuned, "--epochs", size["epochs"], "--learning-rate", 5e-4, "--precision", "bfloat16",
+        "--output", finetuned, "--epochs", size["epochs"], "--learning-rate", 5e-4,
         "--max-seq-length", 128)  # fmt: skip
 
     step("7. Export: one SavedModel that takes raw text")
