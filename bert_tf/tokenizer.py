@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from bert_tf.detokenizer import detokenize
 from bert_tf.errors import InputError
+from bert_tf.foreign_tokenizers import read_tokenizer
 from bert_tf.model_inputs import model_inputs
 from bert_tf.text_tokens import TextTokens
-from bert_tf.tokenizer_files import SPECIAL_TOKENS, read_tokenizer_files, write_tokenizer_files
+from bert_tf.tokenizer_files import DEFAULTS, SPECIAL_TOKENS, checked_settings, write_tokenizer_files
 from bert_tf.vocabulary import Vocabulary
 
 
@@ -69,13 +70,14 @@ class BertTokenizer(tf.Module):
             "pad_token": pad_token,
             "cls_token": cls_token,
             "mask_token": mask_token,
-            "additional_special_tokens": tuple(additional_special_tokens),
+            "additional_special_tokens": additional_special_tokens,
             "model_max_length": model_max_length,
             "clean_up_tokenization_spaces": clean_up_tokenization_spaces,
         }
+        settings = DEFAULTS | checked_settings(settings, "BertTokenizer")
         self._vocabulary = vocab if isinstance(vocab, Vocabulary) else _read_vocabulary(vocab)
         self.settings = types.MappingProxyType(settings)  # a dict would become a part of a SavedModel
-        self.model_max_length = model_max_length
+        self.model_max_length = settings["model_max_length"]
         special_ids = {}
         for role in SPECIAL_TOKENS:
             setattr(self, role, settings[role])
@@ -87,19 +89,22 @@ class BertTokenizer(tf.Module):
 
         self._text_tokens = TextTokens(self._vocabulary, settings, self.all_special_tokens)
         self._token_strings = tf.constant(self.vocab)
+        # In a namespace, where a SavedModel does not find them: it keeps the graphs that it calls, no others.
+        compiled = functools.partial(tf.function, autograph=False, reduce_retracing=True)
+        self._graphs = types.SimpleNamespace(encode=compiled(self._encode), tokenize=compiled(self._tokenize))
 
     @classmethod
     def from_pretrained(cls, path, **settings):
-        """Reads a Hugging Face model directory (`bert_tf.tokenizer_files` says which files and keys).
+        """Reads the tokenizer of a model: a directory of Hugging Face's, or what else `bert_tf.checkpoints` can find.
 
         Args:
-            path: the directory.
-            **settings: settings that take the place of the ones in the directory.
+            path: the directory; `bert_tf.tokenizer_files` says which files and keys are read.
+            **settings: settings that take the place of the ones read.
 
         Raises:
             InputError: no vocabulary, a file that is not JSON, or a setting that this tokenizer cannot honour.
         """
-        files = read_tokenizer_files(path)
+        files = read_tokenizer(path)
         return cls(files.vocabulary, **{**files.settings, **settings})
 
     def save_pretrained(self, path):
@@ -118,11 +123,12 @@ class BertTokenizer(tf.Module):
         """The id of a token, or None if the vocabulary has no such token."""
         return self._vocabulary.ids.get(token)
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, texts, text_pairs=None, *, max_length=None, padding="longest", return_offsets=False):
         """Encodes texts as [CLS] A [SEP], or pairs as [CLS] A [SEP] B [SEP].
 
         Special tokens that are written in a text ("[MASK]") are recognised. Bytes that are not UTF-8 are skipped: each
-        faulty sequence reads as one U+FFFD, which the cleaning removes.
+        faulty sequence reads as U+FFFD, which the cleaning removes.
 
         Args:
             texts: (batch,) str, a list or a tf.string tensor; a single str, or a scalar tensor, is a batch of one.
@@ -151,17 +157,18 @@ class BertTokenizer(tf.Module):
         max_length, width = self._lengths(max_length, padding, added=len(texts) + 1)
         # Tensors, so that one graph serves all lengths.
         limits = tf.constant(max_length or tf.int32.max, tf.int32), tf.constant(width or 0, tf.int32)
-        batch = _encode(self, texts, *limits, return_offsets)
+        batch = self._graphs.encode(texts, *limits, return_offsets)
         for values in batch.values():
             values.set_shape([texts[0].shape[0], width, 2][: values.shape.rank])
         return batch
 
+    @tf.autograph.experimental.do_not_convert
     def tokenize(self, texts):
         """Tokens of each text as strings, without [CLS] and [SEP]: a tf.RaggedTensor (batch, tokens) of tf.string.
 
         An unknown word is one `unk_token`. Takes what `__call__` takes.
         """
-        return _tokenize(self, _string_vector(texts, "texts"))
+        return self._graphs.tokenize(_string_vector(texts, "texts"))
 
     def decode(self, ids, *, skip_special_tokens=False):
         """Text of token ids, as Hugging Face's `decode` puts it together.
@@ -202,31 +209,27 @@ class BertTokenizer(tf.Module):
             raise InputError(f"max_length {max_length} leaves no room for the {added} special tokens of a row")
         return int(max_length), int(max_length) if padding == "max_length" else None
 
+    def _encode(self, texts, max_length, width, return_offsets):
+        """The graph of `__call__`: one or two string vectors, and the arguments of `model_inputs`."""
+        if len(texts) == 2:
+            same = tf.debugging.assert_equal(*map(tf.size, texts), "expected as many text_pairs as texts")
+            with tf.control_dependencies([same]):
+                texts = [tf.identity(vector) for vector in texts]
+        return model_inputs(
+            self._text_tokens(tf.concat(texts, 0), return_offsets),
+            len(texts) == 2,
+            max_length,
+            width,
+            cls_id=self.cls_token_id,
+            sep_id=self.sep_token_id,
+            pad_id=self.pad_token_id,
+        )
 
-@functools.partial(tf.function, autograph=False, reduce_retracing=True)
-def _encode(tokenizer, texts, max_length, width, return_offsets):
-    """The graph of `BertTokenizer.__call__`: one or two string vectors, and the arguments of `model_inputs`."""
-    if len(texts) == 2:
-        same = tf.debugging.assert_equal(tf.size(texts[0]), tf.size(texts[1]), "expected as many text_pairs as texts")
-        with tf.control_dependencies([same]):
-            texts = [tf.identity(vector) for vector in texts]
-    return model_inputs(
-        tokenizer._text_tokens(tf.concat(texts, 0), return_offsets),
-        len(texts) == 2,
-        max_length,
-        width,
-        cls_id=tokenizer.cls_token_id,
-        sep_id=tokenizer.sep_token_id,
-        pad_id=tokenizer.pad_token_id,
-    )
-
-
-@functools.partial(tf.function, autograph=False, reduce_retracing=True)
-def _tokenize(tokenizer, texts):
-    """The graph of `BertTokenizer.tokenize`."""
-    tokens = tokenizer._text_tokens(texts, False)
-    strings = tf.gather(tokenizer._token_strings, tokens.ids)
-    return tf.RaggedTensor.from_row_splits(strings, tokens.splits, validate=False)
+    def _tokenize(self, texts):
+        """The graph of `tokenize`."""
+        tokens = self._text_tokens(texts, False)
+        strings = tf.gather(self._token_strings, tokens.ids)
+        return tf.RaggedTensor.from_row_splits(strings, tokens.splits, validate=False)
 
 
 def _read_vocabulary(vocab):

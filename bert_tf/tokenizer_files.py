@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bert_tf.config import read_json
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from bert_tf.vocabulary import Vocabulary
@@ -76,7 +77,7 @@ def read_tokenizer_files(path):
     ]
     settings, sources = dict(DEFAULTS), dict.fromkeys(DEFAULTS, "default")
     for name, values in reversed(layers):
-        for key, value in _settings(values, path / name).items():
+        for key, value in checked_settings(values, path / name).items():
             settings[key], sources[key] = value, name
 
     if rust and not (path / VOCABULARY).exists():
@@ -108,19 +109,15 @@ def write_tokenizer_files(path, vocabulary, settings):
 
 def _read_json(path):
     """The object in the file; {} where there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; expected a JSON object") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds a {type(values).__name__}: expected a JSON object")
-    return values
+    return read_json(path) if path.exists() else {}
 
 
-def _settings(values, path):
-    """The settings of DEFAULTS among the values of one file, checked."""
+def checked_settings(values, path):
+    """The settings of DEFAULTS among `values`, checked; other keys, and null for a token or a length, are passed over.
+
+    Raises:
+        InputError: a value that is none of the allowed ones; it names `path`.
+    """
     settings = {}
     for key, allowed in SWITCHES.items():
         if key in values:
@@ -136,8 +133,10 @@ def _settings(values, path):
         if tokens:
             settings["additional_special_tokens"] = tuple(_token(token, key, path) for token in tokens)
     length = values.get("model_max_length")
+    if length is not None and (not isinstance(length, int) or length < 3):  # 3 special tokens of a pair
+        raise InputError(f"{path}: model_max_length is {length!r}; expected an int of at least 3")
     if length is not None and length <= _UNLIMITED:
-        settings["model_max_length"] = int(length)
+        settings["model_max_length"] = length
     for key in ("truncation_side", "padding_side"):
         if values.get(key, "right") != "right":
             raise InputError(f'{path}: {key} is {values[key]!r}; this tokenizer truncates and pads on the "right" only')

@@ -4,11 +4,11 @@
 script asks it about each of the 1,112,064 scalar values and writes down the answers. With `tokenizers` 0.23.3 they are
   - general categories (removed characters, punctuation, nonspacing marks) of Unicode 8.0 (crate unicode_categories);
   - canonical decomposition and combining classes of Unicode 9.0 (crate unicode-normalization-alignments);
-  - white space and lower case of Unicode 17.0 (Rust's own `char`).
+  - lower case of Unicode 17.0, and white space, which no version changed (Rust's own `char`).
 A character added to Unicode later than the version in question is treated as unassigned in that question alone: it is
 neither removed nor punctuation nor a mark, and it decomposes to itself.
 
-    python tests/make_unicode_table.py bert_tf/data/unicode.npz        # about 30 seconds; the file is about 17 kB
+    python -m tests.make_unicode_table bert_tf/data/unicode.npz        # half a minute; the file has 24 kB
 
 Arrays of the file (no pickle):
   properties       uint8 (0x110000,), bits of `bert_tf.characters`: REMOVED SPACE IDEOGRAPH PUNCTUATION NONSPACING
@@ -16,7 +16,7 @@ Arrays of the file (no pickle):
   decomposed, decomposed_splits, decomposition      full canonical decompositions but for the Hangul syllables, which
                                                     Unicode defines by arithmetic (section 3.12)
   cased, cased_splits, lowercase                    full lower-case mapping of one character without context
-  versions         str (n,), the lines of this text that name versions
+  versions         str (n,), what the list above says, found anew
 """
 
 import sys
@@ -40,6 +40,31 @@ decompose = NFD().normalize_str
 pre_tokenize = BertPreTokenizer().pre_tokenize_str
 
 LOWEST_MARK, HIGHEST_MARK = "\u0334", "\u0345"  # combining classes 1 and 240
+
+
+# A character that came with each version of Unicode and that shows it: a nonspacing mark that is sorted; a capital.
+MARKS = {
+    "7.0": "\u1ab0",
+    "8.0": "\u08e3",
+    "9.0": "\u1dfb",
+    "10.0": "\u1df6",
+    "11.0": "\u07fd",
+    "12.0": "\u0eba",
+    "13.0": "\u1abf",
+    "14.0": "\u0898",
+    "15.0": "\U00010efd",
+    "16.0": "\u0897",
+    "17.0": "\u1acf",
+}
+CAPITALS = {"12.0": "\ua7ba", "13.0": "\ua7c7", "14.0": "\u2c2f", "16.0": "\u1c89", "17.0": "\U00016ea0"}
+
+
+def newest(witnesses, known):
+    """The last version whose witness is known, with all before it."""
+    answers = [known(character) for character in witnesses.values()]
+    if answers != sorted(answers, reverse=True) or not answers[0]:
+        raise SystemExit(f"no one version of Unicode explains what is known of {witnesses}: {answers}")
+    return list(witnesses)[sum(answers) - 1]
 
 
 def properties_of(code):
@@ -104,6 +129,12 @@ def main(path):
     properties[0xD800:0xE000] = REMOVED  # decoding never yields one
     decomposed, decomposed_splits, decomposition = mapping(decompose, skip=HANGUL)
     cased, cased_splits, lowercase = mapping(lower)
+    versions = [
+        f"observed in tokenizers {tokenizers.__version__}",
+        f"general categories: Unicode {newest(MARKS, lambda mark: strip_accents(mark) == '')}",
+        f"canonical decomposition and combining classes: Unicode {newest(MARKS, lambda mark: is_reordered(ord(mark)))}",
+        f"lower case: Unicode {newest(CAPITALS, lambda capital: lower(capital) != capital)}",
+    ]
     with whole_file(path) as stream:
         np.savez_compressed(
             stream,
@@ -115,14 +146,7 @@ def main(path):
             cased=cased,
             cased_splits=cased_splits,
             lowercase=lowercase,
-            versions=np.array(
-                [
-                    f"observed in tokenizers {tokenizers.__version__}",
-                    "general categories: Unicode 8.0",
-                    "canonical decomposition and combining classes: Unicode 9.0",
-                    "white space and lower case: Unicode 17.0",
-                ]
-            ),
+            versions=np.array(versions),
         )
 
 

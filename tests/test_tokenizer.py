@@ -1,5 +1,6 @@
 """BertTokenizer: the steps on examples worked by hand, the forms of input, and each refusal."""
 
+import inspect
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bert_tf import BertTokenizer, InputError
+from bert_tf.tokenizer_files import DEFAULTS
 
 # id:     0       1        2        3        4        5      6      7       8      9       10    11    12   13
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "##at", ",", "cafe", "中", "s"]
@@ -196,6 +198,26 @@ def test_unequal_pairs_in_a_graph(tokenizer):
     encode = tf.function(lambda texts, pairs: tokenizer(texts, pairs), input_signature=[unknown, unknown])
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected as many text_pairs as texts"):
         encode(tf.constant(["a", "b"]), tf.constant(["c"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"do_lower_case": "no"}, "BertTokenizer: do_lower_case is 'no'; expected one of True, False"),
+        ({"model_max_length": 2}, "BertTokenizer: model_max_length is 2; expected an int of at least 3"),
+        ({"model_max_length": 64.0}, "BertTokenizer: model_max_length is 64.0; expected an int of at least 3"),
+        ({"mask_token": 4}, "BertTokenizer: mask_token is 4; expected a string"),
+        ({"additional_special_tokens": ["dog"]}, "lacks 'dog', which is to be the additional special token"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        BertTokenizer(VOCAB, **settings)
+
+
+def test_defaults_are_those_of_the_files():
+    parameters = inspect.signature(BertTokenizer.__init__).parameters.values()
+    assert {parameter.name: parameter.default for parameter in parameters if parameter.name in DEFAULTS} == DEFAULTS
 
 
 @pytest.mark.parametrize(
