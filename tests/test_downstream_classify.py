@@ -18,8 +18,11 @@ import downstream.train
 from bert_tf import InputError
 from bert_tf.checkpoints import read_checkpoint
 from downstream.__main__ import main
+from downstream.batches import make_batch
 from downstream.classify import _open_model
-from downstream.predict import FineTuned
+from downstream.examples import read_examples
+from downstream.forward import compile_forward
+from downstream.predict import FineTuned, read_logits
 from downstream.tasks import Task
 from downstream.train import Recipe, usual_learning_rate
 from tests.downstream_toys import VOCABULARY, opinions, write_toy_model, write_tsv
@@ -286,11 +289,6 @@ def test_evaluate_gives_what_training_measured(toy, finished, tmp_path, capsys):
 
 def test_batches_change_no_logits(toy, finished):
     # One by one, without any padding, or 7 at a time among others of other lengths.
-    from downstream.batches import make_batch
-    from downstream.examples import read_examples
-    from downstream.forward import compile_forward
-    from downstream.predict import read_logits
-
     opened = FineTuned.open(finished[0])
     features = opened.tokenize(read_examples(toy / "test.tsv", opened.task))
     forward = compile_forward(opened.model)
@@ -465,6 +463,14 @@ def test_a_figure_that_is_not_finite_stops():
     message = "loss is nan by step 7; lower --learning-rate, or train in float32, in a new --output"
     with pytest.raises(InputError, match=re.escape(message) + "$"):
         downstream.train.check_finite({"gradient_norm": 1.0, "loss": float("nan")}, 7)
+
+
+def test_prediction_names_the_backends_it_runs_on(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "torch")
+    with pytest.raises(
+        NotImplementedError, match="prediction runs on the Keras backends tensorflow and jax, got torch"
+    ):
+        compile_forward(None)
 
 
 def test_the_usual_rate_falls_with_the_width():

@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 from safetensors.numpy import load_file
 
+import downstream
 from bert_tf import BertConfig, BertModel, InputError
 from downstream import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 
@@ -111,14 +112,13 @@ def test_dropout_before_the_dense_layer(head, hidden_dropout, classifier_dropout
     assert changed.any() == (classifier_dropout == 0.5)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_compile_and_fit(head):
+@pytest.mark.parametrize(("head", "run_eagerly"), zip(HEADS, (False, True, True), strict=True))
+def test_compile_and_fit(head, run_eagerly):  # one of them as a graph: tracing takes seconds
     model = head(CONFIG.replace(num_hidden_layers=1))
-    targets = {
-        name: np.zeros(value.shape[: 2 if head is HEADS[1] else 1], "int32") for name, value in model(batch()).items()
-    }
+    shape = (5, 11) if head is BertForTokenClassification else (5,)
+    targets = {name: np.zeros(shape, "int32") for name in model(batch())}
     loss = {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in targets}
-    model.compile(keras.optimizers.Adam(0.01), loss=loss)
+    model.compile(keras.optimizers.Adam(0.01), loss=loss, run_eagerly=run_eagerly)
     history = model.fit(batch(), targets, epochs=5, verbose=0).history["loss"]
     assert history[-1] < 0.8 * history[0]
 
@@ -225,3 +225,9 @@ def test_bad_settings():
     message = "id2label in config.json must number its labels from 0 on, got the numbers ['1', '2']"
     with pytest.raises(InputError, match=re.escape(message)):
         BertForSequenceClassification.read_head_settings({"id2label": {"1": "a", "2": "b"}})
+
+
+def test_the_package_has_these_names_alone():
+    assert {name for name in downstream.__all__ if getattr(downstream, name)} == {head.__name__ for head in HEADS}
+    with pytest.raises(AttributeError, match="module 'downstream' has no attribute 'BertForRanking'"):
+        downstream.BertForRanking  # noqa: B018
