@@ -112,7 +112,7 @@ def test_dropout_before_the_dense_layer(head, hidden_dropout, classifier_dropout
     assert changed.any() == (classifier_dropout == 0.5)
 
 
-@pytest.mark.parametrize(("head", "run_eagerly"), zip(HEADS, (False, True, True), strict=True))
+@pytest.mark.parametrize(("head", "run_eagerly"), list(zip(HEADS, (False, True, True), strict=True)))
 def test_compile_and_fit(head, run_eagerly):  # one of them as a graph: tracing takes seconds
     model = head(CONFIG.replace(num_hidden_layers=1))
     shape = (5, 11) if head is BertForTokenClassification else (5,)
