@@ -87,7 +87,7 @@ def predict(model, input, output, *, batch_size=32, **changes):
         InputError: see `downstream.examples`; an output of another suffix, or the same file as the input.
     """
     output = Path(output)
-    if output.suffix not in _ROWS:
+    if output.suffix not in ROWS:
         raise InputError(f"--output must end in .tsv or .jsonl, got {output}")
     if output.resolve() == Path(input).resolve():
         raise InputError(f"--output is the input {input}; choose another file")
@@ -96,42 +96,42 @@ def predict(model, input, output, *, batch_size=32, **changes):
     features = fine_tuned.tokenize(examples)
     logits = fine_tuned.logits(features, batch_size)
     with whole_file(output, "w") as stream:
-        stream.writelines(line + "\n" for line in _ROWS[output.suffix](fine_tuned, examples, logits))
+        stream.writelines(line + "\n" for line in ROWS[output.suffix](fine_tuned.task, examples.lines, logits))
     print(f"{output}: {len(examples):,} answers")
 
 
-def _answers(fine_tuned, examples, logits):
-    """For each example: its line, its labels, the probability of the decision, the probabilities of all labels."""
-    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
-    decided = decisions(problem_type, logits)
-    for line, decision, row in zip(examples.lines, decided, probabilities(problem_type, logits), strict=True):
-        if problem_type == "single_label_classification":
-            yield line, [labels[decision]], row
-        else:
-            yield line, [label for label, holds in zip(labels, decision, strict=True) if holds], row
+# The lines of an answer file, from a task with its labels, the lines of the texts and their logits (N, C).
 
 
-def _tsv_rows(fine_tuned, examples, logits):
-    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
-    if problem_type == "regression":
+def tsv_rows(task, lines, logits):
+    if task.problem_type == "regression":
         yield "line\tvalue"
-        yield from (f"{line}\t{value:.6g}" for line, value in zip(examples.lines, logits[:, 0], strict=True))
+        yield from (f"{line}\t{value:.6g}" for line, value in zip(lines, logits[:, 0], strict=True))
         return
-    yield "\t".join(["line", "label", *(f"p({label})" for label in labels)])
-    for line, decided, row in _answers(fine_tuned, examples, logits):
-        yield "\t".join([str(line), fine_tuned.task.label_separator.join(decided), *(f"{p:.6f}" for p in row)])
+    yield "\t".join(["line", "label", *(f"p({label})" for label in task.labels)])
+    for line, decided, row in _answers(task, lines, logits):
+        yield "\t".join([str(line), task.label_separator.join(decided), *(f"{p:.6f}" for p in row)])
 
 
-def _jsonl_rows(fine_tuned, examples, logits):
-    problem_type, labels = fine_tuned.model.problem_type, fine_tuned.model.labels
-    if problem_type == "regression":
-        for line, value in zip(examples.lines, logits[:, 0], strict=True):
+def jsonl_rows(task, lines, logits):
+    if task.problem_type == "regression":
+        for line, value in zip(lines, logits[:, 0], strict=True):
             yield json.dumps({"line": line, "value": float(value)})
         return
-    for line, decided, row in _answers(fine_tuned, examples, logits):
-        answer = {"label": decided[0]} if problem_type == "single_label_classification" else {"labels": decided}
-        chances = dict(zip(labels, (round(float(p), 6) for p in row), strict=True))
+    for line, decided, row in _answers(task, lines, logits):
+        answer = {"label": decided[0]} if task.problem_type == "single_label_classification" else {"labels": decided}
+        chances = dict(zip(task.labels, (round(float(p), 6) for p in row), strict=True))
         yield json.dumps({"line": line, **answer, "probabilities": chances}, ensure_ascii=False)
 
 
-_ROWS = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
+def _answers(task, lines, logits):
+    """For each text: its line, the labels decided on, the probabilities of all labels."""
+    decided = decisions(task.problem_type, logits)
+    for line, decision, row in zip(lines, decided, probabilities(task.problem_type, logits), strict=True):
+        if task.problem_type == "single_label_classification":
+            yield line, [task.labels[decision]], row
+        else:
+            yield line, [label for label, holds in zip(task.labels, decision, strict=True) if holds], row
+
+
+ROWS = {".tsv": tsv_rows, ".jsonl": jsonl_rows}

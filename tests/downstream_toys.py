@@ -3,6 +3,8 @@
 import numpy as np
 
 from bert_tf import BertConfig, BertModel
+from downstream import BertForSequenceClassification
+from downstream.tasks import Task
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 GOOD = ["good", "great", "fine", "happy"]
@@ -11,10 +13,10 @@ PLAIN = "the a film book was is very and i we saw read it this that with one two
 VOCABULARY = [*SPECIAL, *GOOD, *BAD, *PLAIN, "##s", "##y", "!"]
 
 
-def write_toy_model(folder, **changes):
-    """A random BERT with the toy vocabulary: one layer of width 32, 40 positions.
+def toy_config(**changes):
+    """One layer of width 32, 40 positions.
 
-    Its kernels are ten times as large as BERT's: at width 32 a deviation of 0.02 leaves the words hardly any effect.
+    The kernels are ten times as large as BERT's: at width 32 a deviation of 0.02 leaves the words hardly any effect.
     """
     sizes = {
         "vocab_size": len(VOCABULARY),
@@ -25,9 +27,27 @@ def write_toy_model(folder, **changes):
         "max_position_embeddings": 40,
         "initializer_range": 0.2,
     }
-    BertModel(BertConfig(**(sizes | changes))).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("".join(token + "\n" for token in VOCABULARY), encoding="utf-8")
+    return BertConfig(**(sizes | changes))
+
+
+def write_toy_model(folder, **changes):
+    """A random encoder with the toy vocabulary."""
+    BertModel(toy_config(**changes)).save_pretrained(folder)
+    _write_vocabulary(folder)
     return folder
+
+
+def write_toy_classifier(folder):
+    """A random classifier of the column "sentence" into neg, mid and pos, the label in the column "label"."""
+    model = BertForSequenceClassification(toy_config(), labels=("neg", "mid", "pos"))
+    model.save_pretrained(folder)
+    Task(text="sentence", label="label", max_seq_length=40).save(folder)
+    _write_vocabulary(folder)
+    return model
+
+
+def _write_vocabulary(folder):
+    (folder / "vocab.txt").write_text("".join(token + "\n" for token in VOCABULARY), encoding="utf-8")
 
 
 def opinions(count, seed):

@@ -18,11 +18,7 @@ import downstream.train
 from bert_tf import InputError
 from bert_tf.checkpoints import read_checkpoint
 from downstream.__main__ import main
-from downstream.batches import make_batch
 from downstream.classify import _open_model
-from downstream.examples import read_examples
-from downstream.forward import compile_forward
-from downstream.predict import FineTuned, read_logits
 from downstream.tasks import Task
 from downstream.train import Recipe, usual_learning_rate
 from tests.downstream_toys import VOCABULARY, opinions, write_toy_model, write_tsv
@@ -248,31 +244,7 @@ def test_jax_gives_the_same_losses(toy, finished, tmp_path):
     np.testing.assert_allclose(np.array(got, float), np.array(expected, float), rtol=1e-3, atol=1e-5)
 
 
-# ----------------------------------------------------------------------------------------------- predict, evaluate
-
-
-def test_predictions_answer_each_row_in_its_order(toy, finished, tmp_path, capsys):
-    rows = opinions(40, seed=9)
-    source = tmp_path / "texts.jsonl"
-    source.write_text("".join(json.dumps({"sentence": text}) + "\n" for text, _ in rows))
-    for name in ("answers.tsv", "answers.jsonl"):
-        assert (
-            main(["predict", "--model", str(finished[0]), "--input", str(source), "--output", str(tmp_path / name)])
-            == 0
-        )
-    assert "40 examples, 0 truncated to 40 tokens" in capsys.readouterr().out
-
-    table = [line.split("\t") for line in (tmp_path / "answers.tsv").read_text().splitlines()]
-    assert table[0] == ["line", "label", "p(neg)", "p(pos)"]
-    assert [row[0] for row in table[1:]] == [str(number) for number in range(1, 41)]
-    right = sum(row[1] == label for row, (_, label) in zip(table[1:], rows, strict=True))
-    assert right >= 38
-    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    for row, answer in zip(table[1:], answers, strict=True):
-        assert [answer["line"], answer["label"]] == [int(row[0]), row[1]]
-        assert list(answer["probabilities"].values()) == pytest.approx([float(row[2]), float(row[3])], abs=1e-5)
-        assert sum(answer["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
-        assert row[1] == max(answer["probabilities"], key=answer["probabilities"].get)
+# ------------------------------------------------------------------------------------------------------ evaluation
 
 
 def test_evaluate_gives_what_training_measured(toy, finished, tmp_path, capsys):
@@ -285,37 +257,6 @@ def test_evaluate_gives_what_training_measured(toy, finished, tmp_path, capsys):
     assert figures["examples"] == 61
     assert sum(figures["label_counts"].values()) == 61
     assert (tmp_path / "figures.json").read_text() in capsys.readouterr().out
-
-
-def test_batches_change_no_logits(toy, finished):
-    # One by one, without any padding, or 7 at a time among others of other lengths.
-    opened = FineTuned.open(finished[0])
-    features = opened.tokenize(read_examples(toy / "test.tsv", opened.task))
-    forward = compile_forward(opened.model)
-    together = read_logits(forward, features, np.array([9, 22]), 7)
-    for index in range(len(features)):
-        alone = make_batch(features, np.array([index]), features.lengths[index : index + 1], 1)
-        assert alone["attention_mask"].all()
-        np.testing.assert_allclose(np.asarray(forward(alone)["logits"])[0], together[index], rtol=1e-4, atol=1e-5)
-
-
-def test_truncated_texts_are_counted(toy, finished, tmp_path, capsys):
-    # Of 5, 6, 7 and 9 words, with [CLS] and [SEP] 7, 8, 9 and 11 tokens: two are longer than 8.
-    rows = [(" ".join(["film"] * count),) for count in (5, 6, 7, 9)]
-    source = write_tsv(tmp_path / "texts.tsv", ["sentence"], rows)
-    words = [
-        "predict",
-        "--model",
-        finished[0],
-        "--input",
-        source,
-        "--output",
-        tmp_path / "a.tsv",
-        "--max-seq-length",
-        8,
-    ]
-    assert main([str(word) for word in words]) == 0
-    assert f"{source}: 4 examples, 2 truncated to 8 tokens" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("problem_type", ["multi_label_classification", "regression"])
@@ -341,22 +282,6 @@ def test_several_labels_and_numbers(toy, tmp_path, problem_type):
     metric = "micro_f1" if problem_type.startswith("multi") else "pearson_spearman"
     assert results["metrics"][f"validation_{metric}"] >= 0.9
 
-    source = write_tsv(
-        tmp_path / "texts.tsv", ["text"], [("the old film good bad",), ("the new book good",), ("a long day bad",)]
-    )
-    for name in ("a.tsv", "a.jsonl"):
-        words = ["predict", "--model", tmp_path / "run", "--input", source, "--output", tmp_path / name]
-        assert main([str(word) for word in words]) == 0
-    table = [line.split("\t") for line in (tmp_path / "a.tsv").read_text().splitlines()]
-    answers = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    if problem_type.startswith("multi"):
-        assert [row[:2] for row in table] == [["line", "label"], ["2", "bad+good"], ["3", "good"], ["4", "bad"]]
-        assert [answer["labels"] for answer in answers] == [["bad", "good"], ["good"], ["bad"]]
-    else:
-        assert table[0] == ["line", "value"]
-        assert [float(row[1]) for row in table[1:]] == pytest.approx([0.0, 1.0, -1.0], abs=0.4)
-        assert [answer["value"] for answer in answers] == pytest.approx([float(row[1]) for row in table[1:]], rel=1e-4)
-
 
 # -------------------------------------------------------------------------------------------------------- refusals
 
@@ -375,12 +300,6 @@ def test_bad_data_names_file_and_line_and_claims_no_output(toy, tmp_path, capsys
     message = "unknown label 'neutral'; the labels are neg, pos; correct the row, or train with this label"
     refused(capsys, words, f"{bad}, line 3: {message}")
     assert not (tmp_path / "run").exists()
-
-
-def test_evaluation_refuses_an_unknown_label(finished, tmp_path, capsys):
-    bad = write_tsv(tmp_path / "bad.tsv", HEADER, [("good film", "positive")])
-    message = "unknown label 'positive'; the labels are neg, pos; correct the row, or train with this label"
-    refused(capsys, ["evaluate", "--model", finished[0], "--data", bad], f"{bad}, line 2: {message}")
 
 
 def test_labels_that_do_not_match_the_model(toy, finished, tmp_path, capsys):
@@ -414,28 +333,6 @@ def test_a_model_that_cannot_take_it(toy, finished, tmp_path, capsys):
     )
 
 
-def test_bad_arguments_of_predict_and_evaluate(toy, finished, tmp_path, capsys):
-    texts = toy / "test.tsv"
-    words = ["predict", "--model", finished[0], "--input", texts]
-    refused(
-        capsys,
-        [*words, "--output", tmp_path / "a.csv"],
-        f"--output must end in .tsv or .jsonl, got {tmp_path / 'a.csv'}",
-    )
-    message = "batch_size must be at least 1, got 0"
-    refused(capsys, [*words, "--output", tmp_path / "a.tsv", "--batch-size", 0], message)
-    refused(capsys, [*words, "--output", texts], f"--output is the input {texts}; choose another file")
-    assert texts.exists()
-    model = finished[0] / "model"
-    (tmp_path / "bare").mkdir()
-    for name in ("config.json", "model.safetensors", "vocab.txt"):
-        (tmp_path / "bare" / name).write_bytes((model / name).read_bytes())
-    words = ["evaluate", "--model", tmp_path / "bare", "--data", texts]
-    refused(capsys, words, f"{tmp_path / 'bare'} has no task.json to name the column of the text; name it with --text")
-    words += ["--text", "sentence", "--max-seq-length", 40]
-    refused(capsys, words, f"the task of {tmp_path / 'bare'} names no column of labels; name it with --label")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -465,24 +362,6 @@ def test_a_figure_that_is_not_finite_stops():
         downstream.train.check_finite({"gradient_norm": 1.0, "loss": float("nan")}, 7)
 
 
-def test_prediction_names_the_backends_it_runs_on(monkeypatch):
-    monkeypatch.setattr("keras.backend.backend", lambda: "torch")
-    with pytest.raises(
-        NotImplementedError, match="prediction runs on the Keras backends tensorflow and jax, got torch"
-    ):
-        compile_forward(None)
-
-
 def test_the_usual_rate_falls_with_the_width():
     assert usual_learning_rate(768) == 5e-5  # BERT-base: Devlin et al. 2018, appendix A.3
     assert usual_learning_rate(128) == pytest.approx(3e-4)  # BERT-tiny: google-research/bert, README
-
-
-def test_help_says_what_the_files_are(capsys):
-    for name in ("classify", "predict", "evaluate"):
-        with pytest.raises(SystemExit) as ended:
-            main([name, "--help"])
-        assert ended.value.code == 0
-        told = " ".join(capsys.readouterr().out.split())
-        assert "no quoting at all" in told
-        assert "stops the command with its file and line" in told
