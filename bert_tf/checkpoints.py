@@ -9,9 +9,12 @@ prefix `bert.` on every tensor of the encoder, and its layout is PyTorch's: a de
 """
 
 import dataclasses
+import hashlib
 import importlib
 import re
 from pathlib import Path
+
+import numpy as np
 
 from bert_tf.errors import InputError
 
@@ -50,6 +53,14 @@ class Checkpoint:
     def holds(self, prefix):
         """Whether there is a tensor whose name begins so: "bert.pooler.", "cls.predictions.", "classifier.", …"""
         return any(name.startswith(prefix) for name in self.tensors)
+
+    def sha256(self):
+        """The hash of all tensors, in the order of their names."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tensors):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.tensors[name]).data)
+        return digest.hexdigest()
 
 
 def read_checkpoint(path):

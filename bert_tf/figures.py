@@ -1,5 +1,21 @@
 """Sums of (sum, weight) figures over steps: exact to add up, to save in a checkpoint and to continue."""
 
+from keras import ops
+
+
+def with_update(figures, norm, finite):
+    """The figures of an update with `gradient_norm` and `skipped`; of one that was skipped only that counts.
+
+    Args:
+        figures: {name: (sum, weight)}.
+        norm: the gradient's norm, a float32 scalar.
+        finite: a boolean scalar, False where the update was skipped.
+    """
+    made = ops.cast(finite, "float32")
+    figures = figures | {"gradient_norm": (norm, made)}
+    kept = {name: (ops.where(finite, total, 0.0), weight * made) for name, (total, weight) in figures.items()}
+    return kept | {"skipped": (1.0 - made, ops.ones_like(made))}
+
 
 class RunningFigures:
     """Adds up the figures of many steps; the step's arrays are read only when a value is asked for.

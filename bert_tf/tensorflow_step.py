@@ -2,53 +2,78 @@
 
 import tensorflow as tf
 
+from bert_tf.figures import with_update
 from bert_tf.optimization import clip_by_global_norm
 
 
 class TensorFlowStep:
-    def __init__(self, model, objective, optimizer, accumulation, clip_norm):
+    def __init__(self, model, objective, optimizer, accumulation, clip_norm, loss_scale):
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
         self.accumulation = accumulation
         self.clip_norm = clip_norm
+        self.loss_scale = loss_scale
         self._variables = list(model.trainable_variables)
         if optimizer is not None:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        self.train = tf.function(self._train, jit_compile=jit_compile)
+        self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
         self.evaluate = tf.function(self._evaluate, jit_compile=jit_compile)
+
+    def train(self, batch, rate):
+        return self._compiled_update(batch, tf.constant(rate, tf.float32))
+
+    def gradients(self, batch):
+        return self._mean_gradients(batch, tf.constant(1.0))[1]
 
     def sync(self):
         """Nothing to do: TensorFlow updates the variables themselves."""
 
-    def _train(self, batch):
+    def _update(self, batch, rate):
+        scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
+        figures, gradients = self._mean_gradients(batch, scale)
+        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+        finite = tf.math.is_finite(norm)
+        self.optimizer.learning_rate = rate
+
+        def apply():
+            self.optimizer.apply(gradients, self._variables)
+
+        tf.cond(finite, apply, lambda: None)
+        if self.loss_scale is not None:
+            variables = self.loss_scale.variables
+            following = self.loss_scale.following(*map(tf.convert_to_tensor, variables), finite)
+            for variable, value in zip(variables, following, strict=True):
+                variable.assign(value)
+        return with_update(figures, norm, finite)
+
+    def _mean_gradients(self, batch, scale):
+        """(figures, gradients) of a batch; the loss is scaled on its way back, and the gradients are unscaled."""
         weights = self.objective.weights(batch)
         if self.accumulation == 1:
-            figures, gradients = self._gradients(batch, weights)
+            figures, gradients = self._gradients(batch, weights, scale)
         else:
-            figures, gradients = self._accumulate(batch, weights)
-        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
-        self.optimizer.apply(gradients, self._variables)
-        return figures, norm
+            figures, gradients = self._accumulate(batch, weights, scale)
+        return figures, gradients if self.loss_scale is None else [gradient / scale for gradient in gradients]
 
-    def _gradients(self, batch, weights):
+    def _gradients(self, batch, weights, scale):
         with tf.GradientTape() as tape:
             outputs = self.model(self.objective.inputs(batch), training=True)
             figures = self.objective.figures(outputs, batch)
-            loss = self.objective.loss(figures, weights)
+            loss = self.objective.loss(figures, weights) * scale
         gradients = tape.gradient(loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return figures, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def _accumulate(self, batch, weights):
+    def _accumulate(self, batch, weights, scale):
         """The sum over micro-batches, each already divided by the weights of the whole batch."""
         micro = {name: tf.reshape(value, (self.accumulation, -1, *value.shape[1:])) for name, value in batch.items()}
-        total = self._gradients({name: value[0] for name, value in micro.items()}, weights)
+        total = self._gradients({name: value[0] for name, value in micro.items()}, weights, scale)
         flat = tf.nest.flatten(total)
 
         def add(index, flat):
-            one = self._gradients({name: value[index] for name, value in micro.items()}, weights)
+            one = self._gradients({name: value[index] for name, value in micro.items()}, weights, scale)
             return index + 1, [a + b for a, b in zip(flat, tf.nest.flatten(one), strict=True)]
 
         _, flat = tf.while_loop(lambda index, _: index < self.accumulation, add, (tf.constant(1), flat))

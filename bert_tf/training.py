@@ -1,11 +1,14 @@
 """One training step and one evaluation step, compiled by whichever backend Keras runs on.
 
 A task states what it minimises as an `Objective`; the step takes a batch of NumPy arrays, splits it into micro-batches
-if asked, and makes one update from the mean gradient of the whole batch, clipped by its global norm. The two
-implementations, `bert_tf.tensorflow_step` and `bert_tf.jax_step`, have the same three methods.
+if asked, and makes one update from the mean gradient of the whole batch, clipped by its global norm. An update whose
+gradient is not finite is not made. The two implementations, `bert_tf.tensorflow_step` and `bert_tf.jax_step`, have the
+same methods.
 """
 
 import keras
+
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # -> Keras' dtype policy
 
 
 class Objective:
@@ -47,19 +50,23 @@ def make_deterministic(seed):
         tf.config.experimental.enable_op_determinism()
 
 
-def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0):
+def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0, loss_scale=None):
     """A compiled step for the backend that Keras runs on.
 
     Args:
         model: a built Keras model.
         objective: an `Objective`.
-        optimizer: a Keras optimizer without clipping of its own; None for evaluation alone.
+        optimizer: a Keras optimizer without clipping of its own, its rate a number; None for evaluation alone.
         accumulation: the number of micro-batches a batch is split into; it must divide the batch size.
         clip_norm: the largest global norm of the mean gradient.
+        loss_scale: a `bert_tf.loss_scale.LossScale` for float16, else None.
 
     Returns an object with
-        train(batch) -> ({name: (sum, weight)}, the gradient's norm before clipping)   one update
-        evaluate(batch) -> {name: (sum, weight)}                                       no dropout, no update
+        train(batch, rate) -> {name: (sum, weight)}   one update at the learning rate `rate`: the objective's figures,
+            `gradient_norm` before clipping, and `skipped`, 1 where the gradient was not finite: then nothing but
+            the dropout seeds (and the loss scale) has changed, and every other figure has the weight 0
+        evaluate(batch) -> {name: (sum, weight)}      no dropout, no update
+        gradients(batch) -> the mean gradient by trainable variable, not clipped; no update
         sync()   puts the current values into the Keras variables (needed before they are read or saved)
     """
     backend = keras.backend.backend()
@@ -69,4 +76,4 @@ def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0
         from bert_tf.jax_step import JaxStep as Step
     else:
         raise NotImplementedError(f"training runs on the Keras backends tensorflow and jax, got {backend}")
-    return Step(model, objective, optimizer, accumulation, clip_norm)
+    return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale)

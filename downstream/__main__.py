@@ -117,9 +117,11 @@ def _add_classify(commands):
         help="the most lengths that batches are padded to, each compiled once; 1: all batches have one shape and the "
         "order is plain; without it one for 50 steps, at most 12",
     )
-    recipe.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="what is computed in")
+    recipe.add_argument(
+        "--precision", choices=["float32", "bfloat16", "float16"], default="float32", help="what is computed in"
+    )
     recipe.add_argument("--seed", type=int, default=0, help="of the fresh head, the order and the dropout")
-    recipe.add_argument("--save-every", type=int, default=500, help="steps between checkpoints, beside one an epoch")
+    recipe.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
 
 
 def _classify(model, train, validation, test, output, new_head, **options):

@@ -70,11 +70,12 @@ class TrainingBatches:
         return training_plan(self._features.lengths, self._padded_lengths, self._batch_size, self._seed, epoch)
 
     def iterate(self, done):
-        """Yields the batches of the steps after the first `done`."""
+        """Yields (step, batch) of the steps after the first `done`, counted from 1."""
         epoch, position = divmod(done, self.per_epoch)
         while True:
             for chosen in self.plan(epoch)[position:]:
-                yield make_batch(self._features, chosen, self._padded_lengths, self._batch_size)
+                done += 1
+                yield done, make_batch(self._features, chosen, self._padded_lengths, self._batch_size)
             epoch, position = epoch + 1, 0
 
     def real_share(self):

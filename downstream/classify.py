@@ -16,7 +16,7 @@ from bert_tf.errors import InputError
 from bert_tf.files import whole_directory
 from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.run_directory import RunDirectory
-from bert_tf.training import make_deterministic
+from bert_tf.training import PRECISIONS, make_deterministic
 from downstream.baselines import Baselines
 from downstream.examples import read_examples
 from downstream.features import open_tokenizer, tokenize
@@ -26,7 +26,7 @@ from downstream.labels import count_labels, encode, find_labels
 from downstream.metrics import METRICS, measure
 from downstream.objective import LOSSES, SequenceObjective
 from downstream.predict import read_logits
-from downstream.train import PRECISIONS, FineTuning
+from downstream.train import FineTuning
 
 
 def classify(output, model_path, files, task, recipe, *, new_head=False):
@@ -54,7 +54,7 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
     task.check_length(model.config, str(model_path))
     tokenizer = open_tokenizer(model_path, model.config)
 
-    settings = {"command": "classify", "model": _tensors_sha256(checkpoint.tensors), "new_head": new_head}
+    settings = {"command": "classify", "model": checkpoint.sha256(), "new_head": new_head}
     settings |= {split: hashlib.sha256(Path(path).read_bytes()).hexdigest() for split, path in files.items()}
     run = RunDirectory(output, settings | dataclasses.asdict(task) | recipe.settings())
     if run.results is not None:
@@ -203,11 +203,3 @@ def _draw(run, task, tuning, baselines):
         }
         panels.append((name, {label: points for label, points in curves.items() if points}, dashed))
     draw_learning_curve(run.curve_path, f"{task.label}, {tuning.steps:,} steps", panels)
-
-
-def _tensors_sha256(tensors):
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name]).data)
-    return digest.hexdigest()

@@ -133,13 +133,14 @@ def _add_train(commands):
         "Ctrl-C writes a checkpoint and ends with status 75. KERAS_BACKEND=jax trains on JAX.",
     )
     parser.add_argument("--output", required=True, help="the run directory: new, or that of the same run")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; nothing is written")
     add_arguments(parser)
 
 
-def _train(output, **settings):
+def _train(output, dry_run, **settings):
     from pretraining.train import pretrain
 
-    pretrain(output, PretrainingSettings(**settings))
+    pretrain(output, PretrainingSettings(**settings), dry_run=dry_run)
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluate

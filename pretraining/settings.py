@@ -5,10 +5,13 @@ Defaults are those of BERT-base (Devlin et al. 2018, appendix A.2).
 
 import argparse
 import dataclasses
+import math
+import types
+import typing
 
+from bert_tf.budget import Budget
 from bert_tf.errors import InputError
-
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # -> the Keras dtype policy
+from bert_tf.training import PRECISIONS
 
 
 def _setting(default, description):
@@ -16,15 +19,38 @@ def _setting(default, description):
 
 
 @dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a run with batches of one shape, from where the phase before it ended.
+
+    Attributes:
+        until: the progress of the budget at which it ends.
+        max_seq_length, max_predictions, batch_size, accumulation: as in `PretrainingSettings`.
+    """
+
+    until: float
+    max_seq_length: int
+    max_predictions: int
+    batch_size: int
+    accumulation: int
+
+
+@dataclasses.dataclass(frozen=True)
 class PretrainingSettings:
     """See the help of each field.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value out of its range, two budgets, or two models to start from.
     """
 
     data: str = _setting(dataclasses.MISSING, "the prepared corpus (bert-pretrain prepare makes it)")
-    config: str = _setting("bert-base-uncased", "a named size or a config.json; the vocabulary's size is the corpus'")
+    config: str | None = _setting(
+        None, "a named size or a config.json, bert-base-uncased if not given; the vocabulary's size is the corpus'"
+    )
+    model: str | None = _setting(
+        None,
+        "start from this checkpoint (any format that opens) instead of from random weights; the corpus is prepared "
+        "with its tokenizer, or with one that adds words to it: their vectors begin as the mean of their old pieces",
+    )
     dropout: float | None = _setting(
         None, "both dropout probabilities of the pretraining; the model directory keeps the configuration's"
     )
@@ -39,11 +65,22 @@ class PretrainingSettings:
     short_seq_prob: float = _setting(0.1, "share of pairs that aim at a shorter length")
     batch_size: int = _setting(256, "sequences in an update")
     accumulation: int = _setting(1, "parts that an update is computed in, to save memory")
-    steps: int = _setting(1_000_000, "updates")
-    warmup_steps: int = _setting(10_000, "updates in which the rate rises from 0")
-    learning_rate: float = _setting(1e-4, "the highest rate; it falls to 0 at the last step")
+    phase2_share: float = _setting(0.0, "the last part of the budget trains at another length; BERT: 0.1")
+    phase2_seq_length: int = _setting(512, "its tokens in a sequence")
+    phase2_predictions: int = _setting(76, "its masked tokens in a sequence, at most")
+    phase2_batch_size: int | None = _setting(None, "its sequences in an update; as before if not given")
+    phase2_accumulation: int | None = _setting(None, "its parts of an update; as before if not given")
+    steps: int | None = _setting(None, "the budget as updates; 1,000,000 if no budget is given")
+    tokens: int | None = _setting(None, "the budget as places in sequences, padding included, rounded up to an update")
+    hours: float | None = _setting(None, "the budget as time: everything that ends with the run ends then")
+    warmup_share: float = _setting(0.01, "share of the budget in which the rate rises from 0")
+    learning_rate: float = _setting(1e-4, "the highest rate; it falls to 0 at the end of the budget")
     weight_decay: float = _setting(0.01, "decoupled decay of kernels and embeddings")
-    precision: str = _setting("float32", "what the model computes in: float32 or bfloat16 (weights stay float32)")
+    clip_norm: float = _setting(1.0, "largest global norm of the gradient of an update")
+    precision: str = _setting(
+        "float32", "what the model computes in: float32, bfloat16, or float16 with loss scaling (weights stay float32)"
+    )
+    skip_non_finite: bool = _setting(False, "skip and count updates whose gradient is not finite, instead of stopping")
     seed: int = _setting(0, "decides the initial weights, the order, the masks and the dropout")
     log_every: int = _setting(100, "steps between lines of metrics.jsonl")
     evaluate_every: int = _setting(1000, "steps between evaluations on held-out documents")
@@ -51,20 +88,58 @@ class PretrainingSettings:
     save_every: int = _setting(1000, "steps between checkpoints")
 
     def __post_init__(self):
-        counts = "batch_size accumulation steps max_predictions log_every evaluate_every evaluation_batches save_every"
-        for name in counts.split():
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_size % self.accumulation:
-            raise InputError(
-                f"batch_size must be a multiple of accumulation, got {self.batch_size} and {self.accumulation}"
-            )
-        if not 0 <= self.warmup_steps < self.steps:
-            raise InputError(f"warmup_steps must be below the {self.steps} steps, got {self.warmup_steps}")
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        for phase in self.phases():
+            for name in ("batch_size", "accumulation", "max_predictions"):
+                _require(getattr(phase, name) >= 1, name, "at least 1", getattr(phase, name))
+            if phase.batch_size % phase.accumulation:
+                raise InputError(
+                    f"batch_size must be a multiple of accumulation, got {phase.batch_size} and {phase.accumulation}"
+                )
+        for name in "log_every evaluate_every evaluation_batches save_every".split():
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("warmup_share", "phase2_share"):
+            _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        for name in ("learning_rate", "clip_norm"):
+            _require(0 < getattr(self, name) < math.inf, name, "above 0", getattr(self, name))
+        _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
+        if self.model is not None and (self.config is not None or self.initializer_range is not None):
+            raise InputError("--model brings its own configuration; leave --config and --initializer-range out")
+        self.budget()
+
+    def phases(self):
+        """The phases of the run, one or two, as a list."""
+        first = Phase(
+            1.0 - self.phase2_share, self.max_seq_length, self.max_predictions, self.batch_size, self.accumulation
+        )
+        second = Phase(
+            1.0,
+            self.phase2_seq_length,
+            self.phase2_predictions,
+            self.phase2_batch_size or self.batch_size,
+            self.phase2_accumulation or self.accumulation,
+        )
+        return [first, second] if self.phase2_share else [first]
+
+    def budget(self):
+        """The `Budget`; tokens are turned into steps, each phase with its share of them."""
+        given = [name for name in ("steps", "tokens", "hours") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"a run has one budget, got {' and '.join(given)}; give one of them")
+        if self.tokens is not None:
+            share_before, places = 0.0, 0.0  # of an average step
+            for phase in self.phases():
+                places += (phase.until - share_before) * phase.batch_size * phase.max_seq_length
+                share_before = phase.until
+            _require(self.tokens >= 1, "tokens", "at least 1", self.tokens)
+            return Budget(steps=math.ceil(self.tokens / places))
+        if self.hours is not None:
+            return Budget(hours=self.hours)
+        return Budget(steps=1_000_000 if self.steps is None else self.steps)
+
+
+def _require(holds, name, expected, value):
+    if not holds:
+        raise InputError(f"{name} must be {expected}, got {value!r}")
 
 
 def add_arguments(parser):
@@ -77,5 +152,6 @@ def add_arguments(parser):
         elif field.default is dataclasses.MISSING:
             parser.add_argument(option, required=True, help=text)
         else:
-            kind = {float | None: float}.get(field.type, field.type)
+            optional = isinstance(field.type, types.UnionType)
+            kind = typing.get_args(field.type)[0] if optional else field.type
             parser.add_argument(option, type=kind, default=field.default, help=text)

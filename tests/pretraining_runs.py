@@ -52,7 +52,7 @@ def train_command(folder, output, **options):
         "max-predictions": 5,
         "batch-size": 4,
         "steps": 300,  # enough for a kill to come in between
-        "warmup-steps": 30,
+        "warmup-share": 0.1,
         "learning-rate": 2e-3,
         "log-every": 10,
         "evaluate-every": 150,
@@ -81,6 +81,6 @@ def run_and_kill(command, output, at_line, environment=None):
 
 
 def measured(output):
-    """metrics.jsonl without the one figure that depends on the machine's speed."""
+    """metrics.jsonl without the figure that depends on the machine's speed."""
     text = (output / "metrics.jsonl").read_text(encoding="utf-8")
     return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in text.splitlines()]

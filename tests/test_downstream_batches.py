@@ -79,7 +79,9 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch():
 def test_iteration_continues_anywhere():
     def take(done, count):
         batches = TrainingBatches(features(LENGTHS), np.array([10, 20, 39]), 16, seed=7)
-        return [batch["labels"].tolist() for batch in itertools.islice(batches.iterate(done), count)]
+        steps = list(itertools.islice(batches.iterate(done), count))
+        assert [step for step, _ in steps] == list(range(done + 1, done + count + 1))
+        return [batch["labels"].tolist() for _, batch in steps]
 
     whole = take(0, 30)  # an epoch has 13 batches
     for done in (1, 12, 13, 14, 26):
@@ -88,7 +90,7 @@ def test_iteration_continues_anywhere():
 
 def test_one_length_gives_a_plain_shuffle():
     batches = TrainingBatches(features(LENGTHS), np.array([39]), 16, seed=0)
-    assert {batch["input_ids"].shape for batch in itertools.islice(batches.iterate(0), 13)} == {(16, 39)}
+    assert {batch["input_ids"].shape for _, batch in itertools.islice(batches.iterate(0), 13)} == {(16, 39)}
     longest = [LENGTHS[chosen].max() for chosen in batches.plan(0)]
     assert min(longest) > 30  # no sorting: 16 lengths drawn from 3 to 39 hardly ever all lie below 30
 

@@ -80,7 +80,7 @@ def test_killed_three_times_it_ends_with_the_same_bits(folder, finished):
         killed += run_and_kill(train_command(folder, output), output, at_line)
     assert killed == 3
     train_here(folder, output)
-    _assert_same_bits(uninterrupted, output)
+    assert_same_bits(uninterrupted, output)
 
 
 def test_sigterm_writes_a_checkpoint_and_ends_with_75(folder, finished):
@@ -95,7 +95,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_with_75(folder, finished):
     assert "the same command continues" in errors
     assert len(list((output / "checkpoints").iterdir())) == 1
     train_here(folder, output, save_every=1000)
-    _assert_same_bits(uninterrupted, output)
+    assert_same_bits(uninterrupted, output)
 
 
 def _unfinished_copy(run, output):
@@ -116,7 +116,7 @@ def test_a_damaged_newest_checkpoint_falls_back(folder, finished, tmp_path, caps
     captured = capsys.readouterr()
     assert f"The checkpoint {newest} is damaged" in captured.err
     assert "Continuing after step 280" in captured.out
-    _assert_same_bits(uninterrupted, tmp_path / "run")
+    assert_same_bits(uninterrupted, tmp_path / "run")
 
 
 def test_truncated_checkpoints_all_of_them_stop(folder, finished, tmp_path, capsys):
@@ -159,7 +159,7 @@ def test_jax_trains_where_tensorflow_cannot_be_imported(folder, finished):
     ]
     assert run_and_kill(command(killed), killed, 7, environment)
     subprocess.run(command(killed), env=environment, capture_output=True, check=True)
-    _assert_same_bits(whole, killed)
+    assert_same_bits(whole, killed)
 
 
 def test_evaluate_agrees_with_the_end_of_the_run(folder, finished, capsys):
@@ -174,7 +174,7 @@ def test_evaluate_agrees_with_the_end_of_the_run(folder, finished, capsys):
         assert float(printed[name]) == pytest.approx(value, abs=2e-4)
 
 
-def _assert_same_bits(first, second):
+def assert_same_bits(first, second):
     ours, theirs = load_file(first / "model" / "model.safetensors"), load_file(second / "model" / "model.safetensors")
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
@@ -193,9 +193,12 @@ def _assert_same_bits(first, second):
         ({"max_seq_length": 64}, "max_seq_length 64 is beyond max_position_embeddings 40"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"batch_size": 6, "accumulation": 4}, "batch_size must be a multiple of accumulation, got 6 and 4"),
-        ({"warmup_steps": 300}, "warmup_steps must be below the 300 steps, got 300"),
+        ({"warmup_share": 1.0}, "warmup_share must be in [0, 1), got 1.0"),
+        ({"phase2_share": 1.5}, "phase2_share must be in [0, 1), got 1.5"),
+        ({"hours": 1}, "a run has one budget, got steps and hours; give one of them"),
+        ({"model": "a/model"}, "--model brings its own configuration; leave --config and --initializer-range out"),
         ({"learning_rate": 0}, "learning_rate must be above 0, got 0.0"),
-        ({"precision": "float8"}, "precision must be one of float32, bfloat16, got 'float8'"),
+        ({"precision": "float8"}, "precision must be one of float32, bfloat16, float16, got 'float8'"),
         ({"batch_size": 4000}, "fewer than the 4000 of a batch"),
     ],
 )

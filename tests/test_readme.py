@@ -23,7 +23,7 @@ MAINS = {
 SMALLER = {
     ("bert-pretrain", "vocab"): ["--vocab-size", "90"],
     ("bert-pretrain", "prepare"): ["--held-out", "0.2"],
-    ("bert-pretrain", "train"): ["--batch-size", "4", "--steps", "4", "--warmup-steps", "1"],
+    ("bert-pretrain", "train"): ["--batch-size", "4", "--steps", "4", "--warmup-share", "0.25"],
     ("bert-finetune", "classify"): ["--epochs", "1"],
 }
 

@@ -35,7 +35,7 @@ def pretraining_batch(config, seed=0):
     }
 
 
-def trained(steps, *, accumulation=1, optimizer=None, dropout=0.0, model_class=BertForPreTraining):
+def trained(steps, rate=3e-3, *, accumulation=1, optimizer=None, dropout=0.0, model_class=BertForPreTraining):
     """(values of the variables before, after, the figures of each step, the norms) of a few steps on one batch."""
     make_deterministic(4)
     config = small_config(
@@ -44,15 +44,16 @@ def trained(steps, *, accumulation=1, optimizer=None, dropout=0.0, model_class=B
     model = model_class(config)
     before = [np.array(ops.convert_to_numpy(v.value)) for v in model.trainable_variables]
     objective = PretrainingObjective(nsp := model_class is BertForPreTraining)
-    step = make_step(model, objective, optimizer or BertAdamW(3e-3), accumulation=accumulation)
+    step = make_step(model, objective, optimizer or BertAdamW(0.0), accumulation=accumulation)
     batch = pretraining_batch(config)
     if not nsp:
         del batch["next_sentence_labels"]
     history, norms = [], []
     for _ in range(steps):
-        figures, norm = step.train(batch)
-        history.append({name: float(total) / float(weight) for name, (total, weight) in figures.items()})
-        norms.append(float(norm))
+        figures = {name: float(total) / float(weight) for name, (total, weight) in step.train(batch, rate).items()}
+        assert figures.pop("skipped") == 0
+        norms.append(figures.pop("gradient_norm"))
+        history.append(figures)
     step.sync()
     after = {v.path: np.array(ops.convert_to_numpy(v.value)) for v in model.trainable_variables}
     return before, after, history, norms
@@ -86,8 +87,8 @@ def test_micro_batches_equal_one_batch(parts):
     With plain gradient descent, so that an update is the clipped gradient; Adam would turn the rounding of a gradient
     that is 0 in exact arithmetic (that of the key bias) into a step of full size.
     """
-    before, whole, figures, norms = trained(1, optimizer=keras.optimizers.SGD(0.5))
-    _, split, split_figures, split_norms = trained(1, optimizer=keras.optimizers.SGD(0.5), accumulation=parts)
+    before, whole, figures, norms = trained(1, 0.5, optimizer=keras.optimizers.SGD(0.0))
+    _, split, split_figures, split_norms = trained(1, 0.5, optimizer=keras.optimizers.SGD(0.0), accumulation=parts)
     for earlier, (path, value) in zip(before, whole.items(), strict=True):
         scale = max(np.linalg.norm(value), np.linalg.norm(value - earlier))
         assert np.linalg.norm(split[path] - value) < 1e-6 * scale, path

@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 # plateau for millions of tokens.
 VOCABULARY = 4000
 LENGTH = 64
-FULL = {"steps": 4000, "warmup": 200, "epochs": 3, "evaluate": 500, "gather": []}
-SHORT = {"steps": 60, "warmup": 6, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
+FULL = {"steps": 4000, "epochs": 3, "evaluate": 500, "gather": []}
+SHORT = {"steps": 60, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
 
 
 def main():
@@ -59,7 +59,7 @@ def demo(output, size):
     step("4. Pretraining: masked language model and next sentence")
     run("-m", "pretraining", "train", "--data", corpus, "--output", pretrained, "--config", "bert-tiny",
         "--max-seq-length", LENGTH, "--max-predictions", 10, "--batch-size", 32, "--steps", size["steps"],
-        "--warmup-steps", size["warmup"], "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0,
+        "--warmup-share", 0.05, "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0,
         "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
 
     step("5. Fill a mask")
