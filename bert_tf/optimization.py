@@ -1,8 +1,8 @@
-"""The optimizer and the learning rate of BERT.
+"""The optimizer of BERT, and what all our optimizers share: which variables decay, and clipping by the global norm.
 
 Follows google-research/bert `optimization.py`: AdamW (Loshchilov & Hutter, arXiv 1711.05101) with decay 0.01 decoupled
-from the gradient, epsilon 1e-6, no bias correction, no decay on biases and LayerNorm, clipping by global norm 1.0, and
-a rate that warms up linearly and then falls linearly to 0.
+from the gradient, epsilon 1e-6, no bias correction, no decay on biases and LayerNorm, clipping by global norm 1.0.
+Others: `bert_tf.lamb`, `bert_tf.muon`; by name: `bert_tf.choices`; their rates: `bert_tf.schedules`.
 """
 
 import re
@@ -10,10 +10,9 @@ import re
 import keras
 from keras import ops
 
-from bert_tf.errors import InputError
-
 # By the variable's path, the same on every backend; Keras' own `exclude_from_weight_decay` sees bare names on JAX.
 _NO_DECAY = re.compile(r"(^|/)(bias|output_bias|gamma|beta)$")
+_QUERY_KEY_VALUE = re.compile(r"(^|/)qkv/kernel$")
 
 
 def is_decayed(variable):
@@ -21,8 +20,22 @@ def is_decayed(variable):
     return not _NO_DECAY.search(variable.path)
 
 
+def matrices_side_by_side(variable):
+    """How many matrices share a kernel's columns: 3 in the fused (H, 3H) [query | key | value], else 1.
+
+    An optimizer that treats a matrix as a whole must see three of them there: that they are one variable is our
+    layout (`bert_tf.attention`), and Google's, Hugging Face's and every published recipe has three.
+    """
+    return 3 if _QUERY_KEY_VALUE.search(variable.path) else 1
+
+
 def clip_by_global_norm(gradients, clip_norm):
-    """(gradients scaled so that their joint norm is at most `clip_norm`, the joint norm before, a float32 scalar)."""
+    """(gradients scaled so that their joint norm is at most `clip_norm`, the joint norm before, a float32 scalar).
+
+    If any element is inf or NaN, or the sum of squares is beyond float32, the norm is inf or NaN, always; what is
+    returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
+    before they are applied.
+    """
     squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients]
     norm = ops.sqrt(sum(squares))
     scale = clip_norm / ops.maximum(norm, clip_norm)
@@ -63,13 +76,22 @@ class BertAdamW(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self._momentums = self.add_optimizer_variables(variables, "momentum")
-        self._velocities = self.add_optimizer_variables(variables, "velocity")
+        velocities = iter(self.add_optimizer_variables([v for v in variables if self.has_velocity(v)], "velocity"))
+        self._velocities = [next(velocities) if self.has_velocity(v) else None for v in variables]
         self._decayed = [is_decayed(variable) for variable in variables]  # update_step may get a bare tf.Variable
 
+    def has_velocity(self, variable):
+        """Whether a variable is Adam's, and so has a second moment: here all are."""
+        return True
+
     def update_step(self, gradient, variable, learning_rate):
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, rate * self.direction(gradient, variable))
+
+    def direction(self, gradient, variable):
+        """m̂ / (√v̂ + ε) + decay w, and both moments go on by a step."""
         dtype = variable.dtype
         gradient = ops.cast(gradient, dtype)
-        rate = ops.cast(learning_rate, dtype)
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         self.assign(m, self.beta_1 * m + (1.0 - self.beta_1) * gradient)
@@ -81,9 +103,12 @@ class BertAdamW(keras.optimizers.Optimizer):
             update = m * m_scale / (ops.sqrt(v * v_scale) + self.epsilon)
         else:
             update = m / (ops.sqrt(v) + self.epsilon)
-        if self._decayed[index]:
-            update = update + self.weight_decay_rate * variable
-        self.assign_sub(variable, rate * update)
+        return self.with_decay(update, variable)
+
+    def with_decay(self, update, variable):
+        """update + decay w where the variable decays."""
+        decayed = self._decayed[self._get_variable_index(variable)]
+        return update + self.weight_decay_rate * variable if decayed else update
 
     def get_config(self):
         return super().get_config() | {
@@ -93,32 +118,3 @@ class BertAdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "bias_correction": self.bias_correction,
         }
-
-
-@keras.saving.register_keras_serializable(package="bert_tf")
-class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """The rate of update `step` (the first is 0): up linearly to `peak` over the warm-up, then down to 0 at the end.
-
-    rate(step) = peak · step / warmup_steps                                  for step < warmup_steps
-                 peak · (total_steps - step) / (total_steps - warmup_steps)  from there on
-
-    google-research/bert lets the decay run from step 0, so that its rate drops by warmup_steps / total_steps when the
-    warm-up ends; like Hugging Face's `get_linear_schedule_with_warmup`, this one has no such step.
-    """
-
-    def __init__(self, peak, warmup_steps, total_steps):
-        super().__init__()
-        if not 0 <= warmup_steps < total_steps:
-            raise InputError(f"the warm-up must be shorter than the {total_steps} steps, got {warmup_steps} steps")
-        self.peak = peak
-        self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
-
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        rising = step / max(self.warmup_steps, 1)
-        falling = (self.total_steps - step) / (self.total_steps - self.warmup_steps)
-        return self.peak * ops.maximum(0.0, ops.minimum(rising, falling) if self.warmup_steps else falling)
-
-    def get_config(self):
-        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "total_steps": self.total_steps}

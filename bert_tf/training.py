@@ -8,8 +8,6 @@ same methods.
 
 import keras
 
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # -> Keras' dtype policy
-
 
 class Objective:
     """What a task minimises and counts.

@@ -8,10 +8,12 @@ import dataclasses
 import math
 
 from bert_tf.budget import Budget
+from bert_tf.choices import PRECISIONS
 from bert_tf.errors import InputError
 from bert_tf.loss_scale import LossScale
 from bert_tf.optimization import BertAdamW
-from bert_tf.training import PRECISIONS, make_step
+from bert_tf.schedules import Schedule
+from bert_tf.training import make_step
 from bert_tf.training_loop import TrainingLoop
 from downstream.batches import TrainingBatches, choose_lengths
 
@@ -128,7 +130,7 @@ class FineTuning:
             run,
             [*model.variables, *optimizer.variables, *(loss_scale.variables if loss_scale else ())],
             Budget(steps=self.steps),
-            self._rate,
+            Schedule(self.learning_rate, self.warmup_steps / self.steps),
             log_every=max(1, min(self.steps // 30, 50)),
             save_every=recipe.save_every,
             evaluate_every=self.batches.per_epoch,
@@ -155,7 +157,3 @@ class FineTuning:
 
         loop.train(step, self.batches.iterate(loop.done), evaluate)
         return loop.state["best"]
-
-    def _rate(self, progress):
-        warmup = self.warmup_steps / self.steps
-        return self.learning_rate * (progress / warmup if progress < warmup else (1 - progress) / (1 - warmup))

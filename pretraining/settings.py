@@ -10,8 +10,9 @@ import types
 import typing
 
 from bert_tf.budget import Budget
+from bert_tf.choices import OPTIMIZERS, PRECISIONS
 from bert_tf.errors import InputError
-from bert_tf.training import PRECISIONS
+from bert_tf.schedules import Schedule
 
 
 def _setting(default, description):
@@ -73,8 +74,11 @@ class PretrainingSettings:
     steps: int | None = _setting(None, "the budget as updates; 1,000,000 if no budget is given")
     tokens: int | None = _setting(None, "the budget as places in sequences, padding included, rounded up to an update")
     hours: float | None = _setting(None, "the budget as time: everything that ends with the run ends then")
-    warmup_share: float = _setting(0.01, "share of the budget in which the rate rises from 0")
+    optimizer: str = _setting("adamw", "adamw (BERT's), lamb (batches of thousands) or muon (for the hidden matrices)")
     learning_rate: float = _setting(1e-4, "the highest rate; it falls to 0 at the end of the budget")
+    schedule: str = _setting("linear", "how it falls: linear, cosine, or wsd (constant, then linear)")
+    warmup_share: float = _setting(0.01, "share of the budget in which the rate rises from 0")
+    decay_share: float = _setting(0.2, "share of the budget in which the rate of wsd falls")
     weight_decay: float = _setting(0.01, "decoupled decay of kernels and embeddings")
     clip_norm: float = _setting(1.0, "largest global norm of the gradient of an update")
     precision: str = _setting(
@@ -97,14 +101,20 @@ class PretrainingSettings:
                 )
         for name in "log_every evaluate_every evaluation_batches save_every".split():
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("warmup_share", "phase2_share"):
-            _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        _require(0 <= self.phase2_share < 1, "phase2_share", "in [0, 1)", self.phase2_share)
+        _require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer)
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0", self.weight_decay)
         for name in ("learning_rate", "clip_norm"):
             _require(0 < getattr(self, name) < math.inf, name, "above 0", getattr(self, name))
         _require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
         if self.model is not None and (self.config is not None or self.initializer_range is not None):
             raise InputError("--model brings its own configuration; leave --config and --initializer-range out")
         self.budget()
+        self.rate()
+
+    def rate(self):
+        """The learning rate as a function of the progress, a `Schedule`."""
+        return Schedule(self.learning_rate, self.warmup_share, self.schedule, self.decay_share)
 
     def phases(self):
         """The phases of the run, one or two, as a list."""

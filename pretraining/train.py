@@ -12,15 +12,15 @@ from pathlib import Path
 import keras
 
 from bert_tf.checkpoints import read_checkpoint
+from bert_tf.choices import PRECISIONS, make_optimizer
 from bert_tf.config import NAMED_SIZES, BertConfig
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from bert_tf.flops import device_name, peak_of, pretraining_flops
 from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.loss_scale import LossScale
-from bert_tf.optimization import BertAdamW
 from bert_tf.run_directory import RunDirectory
-from bert_tf.training import PRECISIONS, make_deterministic, make_step
+from bert_tf.training import make_deterministic, make_step
 from bert_tf.training_loop import TrainingLoop
 from pretraining.batches import PretrainingBatches
 from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate
@@ -62,7 +62,7 @@ def pretrain(output, settings, *, dry_run=False):
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
     model = _open_model(settings, config, checkpoint)
-    optimizer = BertAdamW(settings.learning_rate, weight_decay_rate=settings.weight_decay)
+    optimizer = make_optimizer(settings.optimizer, settings.learning_rate, weight_decay_rate=settings.weight_decay)
     optimizer.build(model.trainable_variables)
     loss_scale = LossScale() if settings.precision == "float16" else None
     objective = PretrainingObjective(settings.nsp)
@@ -75,7 +75,7 @@ def pretrain(output, settings, *, dry_run=False):
         run,
         [*model.variables, *optimizer.variables, *(loss_scale.variables if loss_scale else ())],
         settings.budget(),
-        _rate(settings),
+        settings.rate(),
         log_every=settings.log_every,
         save_every=settings.save_every,
         evaluate_every=settings.evaluate_every,
@@ -122,16 +122,6 @@ def pretrain(output, settings, *, dry_run=False):
 
 def _held_out(step, batches, limit, prefix="held_out_"):
     return {f"{prefix}{name}": value for name, value in evaluate(step, batches, limit).items()}
-
-
-def _rate(settings):
-    """The learning rate as a function of the progress: up over the warm-up, then down to 0 at the end."""
-    warmup, peak = settings.warmup_share, settings.learning_rate
-
-    def rate(progress):
-        return peak * (progress / warmup if progress < warmup else (1 - progress) / (1 - warmup))
-
-    return rate
 
 
 def _with_places(batches, place):

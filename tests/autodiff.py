@@ -1,4 +1,4 @@
-"""Outputs and gradients of a Keras layer under the backend in force: the one file of tests that names both."""
+"""Outputs, gradients and compiled updates under the backend in force: the one file of tests that names both."""
 
 import keras
 import numpy as np
@@ -55,6 +55,27 @@ def outputs_and_gradients(layer, inputs, loss, **options):
         of_variables = [tf.convert_to_tensor(gradient) for gradient in of_variables]  # from IndexedSlices
     paths = [below(layer, variable) for variable in layer.trainable_variables]
     return as_numpy(outputs), dict(zip(paths, as_numpy(of_variables), strict=True)), as_numpy(of_inputs)
+
+
+def apply_compiled(optimizer, variables, gradients):
+    """Updates the variables once for each list of gradients, in a compiled update."""
+    optimizer.build(variables)
+    gradients = [[ops.convert_to_tensor(gradient, "float32") for gradient in one] for one in gradients]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        update = jax.jit(optimizer.stateless_apply)
+        values, state = [v.value for v in variables], [v.value for v in optimizer.variables]
+        for one in gradients:
+            values, state = update(state, one, values)
+        for variable, value in zip([*variables, *optimizer.variables], [*values, *state], strict=True):
+            variable.assign(value)
+    else:
+        import tensorflow as tf
+
+        update = tf.function(lambda one: optimizer.apply(one, variables))
+        for one in gradients:
+            update(one)
 
 
 def dot(cotangents):

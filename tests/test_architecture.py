@@ -163,7 +163,7 @@ def is_model_code(module):
 
 def test_what_model_code_is():
     """The next check is about these at least."""
-    names = "attention embeddings encoder model inputs pretrained optimization"
+    names = "attention embeddings encoder model inputs pretrained optimization lamb muon"
     expected = {f"bert_tf.{name}" for name in names.split()} | {"pretraining.heads", "pretraining.objective"}
     expected |= {"downstream.heads", "downstream.objective"}
     assert expected <= {module for module in FILES if is_model_code(module)}

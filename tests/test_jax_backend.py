@@ -8,7 +8,15 @@ from pathlib import Path
 import keras
 import pytest
 
-MODULES = ("test_layers.py", "test_model.py", "test_pretraining_heads.py", "test_optimization.py", "test_update.py")
+MODULES = (
+    "test_layers.py",
+    "test_model.py",
+    "test_pretraining_heads.py",
+    "test_optimization.py",
+    "test_lamb.py",
+    "test_muon.py",
+    "test_update.py",
+)
 # A module that is None in sys.modules raises ImportError, as if it were not installed.
 PROGRAM = "import sys; sys.modules['tensorflow'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
