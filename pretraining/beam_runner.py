@@ -1,5 +1,7 @@
-"""`prepare` under Apache Beam, for a corpus beyond one machine: each input is read, its texts are encoded wherever there
-is room, the pieces of each shard come together by its number, and the shard is made; the same bytes as on one machine.
+"""`prepare` under Apache Beam, for a corpus beyond one machine.
+
+Each input is read by a worker, its texts are encoded wherever there is room, the pieces of each shard come together by
+its number, and the shard is made: the same bytes as on one machine.
 
     --runner direct                           this machine, in memory: for tests
     --runner dataflow|flink|spark             with `--beam-option project=…`, `flink_master=…`, `spark_master_url=…`, …

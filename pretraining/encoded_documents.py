@@ -47,7 +47,7 @@ def encode_documents(texts, encoder, language):
         encoder: `TextEncoder`.
         language: see `corpus.sentences`.
     """
-    parts, counts, kept_whole = [], [], []
+    counts, kept_whole = [], []
     waiting, characters, encoded = [], 0, []
     for text in texts:
         found, whole = sentences(text, language)

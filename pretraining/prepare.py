@@ -23,8 +23,17 @@ from bert_tf.errors import InputError
 from pretraining.inputs import find_inputs
 from pretraining.local_runner import run_locally
 from pretraining.places import place, remove_tree, write_whole
-from pretraining.shard_maker import DROPPED, SPLITS, TOKENIZER, UNFINISHED, ShardMaker
-from pretraining.shards import FORMAT_VERSION, MANIFEST, read_array, read_json, write_array, write_json
+from pretraining.shard_maker import DROPPED, SPLITS, UNFINISHED, ShardMaker
+from pretraining.shards import (
+    FORMAT_VERSION,
+    MANIFEST,
+    TOKENIZER,
+    UNIGRAM_COUNTS,
+    read_array,
+    read_json,
+    write_array,
+    write_json,
+)
 from pretraining.tokenizer_directory import CONFIG, VOCABULARY, read_tokenizer_directory
 
 SETTINGS = "settings.json"
@@ -158,7 +167,7 @@ def _summarise(maker, settings, tokenizer):
         if not counts["documents_read"]:
             raise InputError(f"no document in the input: {len(settings['inputs'])} files without any text")
         raise InputError("no document is left for training: give more text, or hold out a smaller share")
-    write_array(maker.output / "unigram_counts.npy", unigrams)
+    write_array(maker.output / UNIGRAM_COUNTS, unigrams)
     return {
         "settings": settings,
         "vocab_size": tokenizer.vocab_size,

@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bert_tf.errors import InputError
-from pretraining.places import write_whole
-from pretraining.tokenizer_directory import read_tokenizer_directory
+from pretraining.corpus_cache import copied
+from pretraining.places import place, write_whole
+from pretraining.tokenizer_directory import CONFIG, VOCABULARY, read_tokenizer_directory
 
 MAGIC = b"BERTSHRD"
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, UNIGRAM_COUNTS, TOKENIZER = "manifest.json", "unigram_counts.npy", "tokenizer"
 HEADER_BYTES = 64
 MAX_TOKENS = 2**31 - 1  # of a shard: offsets are int32
 
@@ -147,7 +148,7 @@ class PreparedCorpus:
         unigram_counts: int64 [vocab_size], how often each token occurs in the training shards, memory-mapped.
 
     Args:
-        path: the directory.
+        path: the directory, or its URL: then it is copied to this machine first (corpus_cache.py).
         check_sha256: whether to read every shard and compare its hash with the manifest's.
 
     Raises:
@@ -155,21 +156,23 @@ class PreparedCorpus:
     """
 
     def __init__(self, path, check_sha256=False):
-        self.path = Path(path)
+        self.path = place(path)
         if not (self.path / MANIFEST).is_file():
             raise InputError(f"{path} is not a prepared corpus: it has no {MANIFEST} (bert-pretrain prepare makes it)")
         self.manifest = read_json(self.path / MANIFEST)
+        if not isinstance(self.path, Path):
+            self.path = self._copy()
         version = self.manifest["settings"]["format_version"]
         if version != FORMAT_VERSION:
             raise InputError(f"{path} has format {version}, and this program reads {FORMAT_VERSION}: prepare it again")
-        self.tokenizer_dir = self.path / "tokenizer"
+        self.tokenizer_dir = self.path / TOKENIZER
         self.tokenizer = read_tokenizer_directory(self.tokenizer_dir)
         if self.tokenizer.vocabulary_sha256 != self.manifest["settings"]["vocabulary_sha256"]:
             raise InputError(
                 f"{self.tokenizer_dir} is not the tokenizer that {path} was prepared with: prepare it again"
             )
         self.vocab_size = self.tokenizer.vocab_size
-        self.unigram_counts = np.load(self.path / "unigram_counts.npy", mmap_mode="r", allow_pickle=False)
+        self.unigram_counts = np.load(self.path / UNIGRAM_COUNTS, mmap_mode="r", allow_pickle=False)
         for entry in self.shards("train") + self.shards("held_out"):
             file = self.path / entry["file"]
             counts = open_shard(file).counts()
@@ -177,6 +180,11 @@ class PreparedCorpus:
                 raise InputError(f"{file} does not hold what the manifest says ({counts}): prepare the corpus again")
             if check_sha256 and hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
                 raise InputError(f"{file} has changed since it was prepared (another sha256): prepare the corpus again")
+
+    def _copy(self):
+        names = (MANIFEST, UNIGRAM_COUNTS, f"{TOKENIZER}/{VOCABULARY}", f"{TOKENIZER}/{CONFIG}")
+        shards = {entry["file"]: entry["sha256"] for entry in self.shards("train") + self.shards("held_out")}
+        return copied(self.path, dict.fromkeys(names) | shards, (self.path / MANIFEST).read_bytes())
 
     def shards(self, split):
         """The manifest's entries of a split's shards that hold a document: file, documents, sentences, tokens, sha256.
