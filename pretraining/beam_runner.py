@@ -32,7 +32,7 @@ def run_on_beam(maker, inputs, runner, options):
         options: "name=value" or "name", for Beam's `PipelineOptions`.
 
     Raises:
-        InputError: no Beam; the pipeline failed.
+        InputError: no Beam; an option with another value than Beam expects; the pipeline failed.
     """
     with needed(f"--runner {runner}", "beam"):
         import apache_beam as beam
@@ -41,9 +41,13 @@ def run_on_beam(maker, inputs, runner, options):
     if len(missing) < maker.shards:
         print(f"going on in {maker.output}: {maker.shards - len(missing)} shards are there")
     wanted = frozenset(missing)
-    flags = [f"--runner={RUNNERS[runner]}", *(f"--{option}" for option in options)]
+    flags = PipelineOptions([f"--runner={RUNNERS[runner]}", *(f"--{option}" for option in options)])
     try:
-        with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+        flags.get_all_options()
+    except SystemExit:  # of argparse, which has said what is wrong
+        raise InputError(f"Beam does not take the options {' '.join(options)}: it says above why") from None
+    try:
+        with beam.Pipeline(options=flags) as pipeline:
             texts = pipeline | "inputs" >> beam.Create(inputs) | "spread inputs" >> beam.Reshuffle()
             texts = texts | "read" >> beam.FlatMap(_batches) | "spread texts" >> beam.Reshuffle()
             pieces = texts | "encode" >> beam.FlatMap(maker.encode)

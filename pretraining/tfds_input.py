@@ -1,6 +1,6 @@
 """Data sets of TensorFlow Datasets by name: `tfds:wiki40b/en`, `tfds:lm1b:1.1.0#train+test` (the split behind "#").
 
-A data set that is not on this machine is downloaded and prepared first, under TFDS_DATA_DIR (~/tensorflow_datasets).
+A data set that is not there is downloaded and prepared first, under TFDS_DATA_DIR (~/tensorflow_datasets, may be gs://…).
 """
 
 import dataclasses
@@ -18,10 +18,13 @@ class TfdsInput:
     """One split of one data set.
 
     Attributes:
-        name: as TFDS says it, with configuration and version: wiki40b/en/1.3.0.
+        name: with configuration and version: wiki40b/en/1.3.0.
+        folder: where it was prepared.
+        characters: about how much text it holds.
     """
 
     name: str
+    folder: str
     split: str
     field: str
     characters: int
@@ -40,14 +43,18 @@ class TfdsInput:
         try:
             builder = tfds.builder(wanted)
             builder.download_and_prepare()
-            info = builder.info.splits[split]
+            examples = builder.info.splits[split].num_examples
         except Exception as error:  # whatever TFDS, the network or a data set's code says: it is the answer to the name
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise InputError(f"cannot read {name}: {reason}") from error
-        return cls(builder.info.full_name, split, field, info.num_bytes, info.num_examples)
+        of_all = sum(one.num_examples for one in builder.info.splits.values())
+        characters = (
+            int(builder.info.dataset_size) * examples // max(1, of_all)
+        )  # of its records, and so about its text
+        return cls(builder.info.full_name, str(builder.data_path), split, field, characters, examples)
 
     def identity(self):
-        return {"name": TFDS + self.name, "split": self.split, "examples": self.examples, "bytes": self.characters}
+        return {"name": TFDS + self.name, "split": self.split, "examples": self.examples}
 
     def documents(self):
         """Yields the texts of the examples, in the order of the files.
@@ -56,8 +63,8 @@ class TfdsInput:
             InputError: the field is missing or no text.
         """
         tfds = _import_tfds(str(self))
-        read_config = tfds.ReadConfig(interleave_cycle_length=1)
-        data = tfds.load(self.name, split=self.split, shuffle_files=False, read_config=read_config)
+        builder = tfds.builder_from_directory(self.folder)
+        data = builder.as_dataset(split=self.split, read_config=tfds.ReadConfig(interleave_cycle_length=1))
         for number, row in enumerate(tfds.as_numpy(data), 1):
             value = row.get(self.field)
             text = value.decode("utf-8") if isinstance(value, bytes) else value
