@@ -12,6 +12,7 @@ A document is a string: its lines stripped, without the empty ones, joined by "\
 import gzip
 import io
 import json
+import re
 import zlib
 
 from bert_tf.errors import InputError
@@ -19,6 +20,8 @@ from pretraining.extras import needed
 
 MAX_DOCUMENT_CHARACTERS = 16 * 2**20  # twenty books: such a "document" is a file without blank lines
 MAX_LINE_BYTES = 4 * MAX_DOCUMENT_CHARACTERS
+READ_BYTES = 2**20
+_BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def documents(path, field="text"):
@@ -57,21 +60,20 @@ def format_of(path):
 
 
 def _text(stream, path, _field):
-    lines, characters = [], 0
-    for number, offset, line in _lines(stream, path):
-        text = _decoded(line, number, offset, path)
-        if offset == 0:
-            text = text.removeprefix("\ufeff")
-        text = text.strip()
-        if text:
-            lines.append(text)
-            characters += len(text)
-            _check_size(characters, f"that ends at or after line {number} of {path}", "separate them by blank lines")
-        elif lines:
-            yield "\n".join(lines)
-            lines, characters = [], 0
-    if lines:
-        yield "\n".join(lines)
+    text, line, offset = "", 1, 0  # what is read and not yet given out, the line where it begins, bytes read
+    while block := stream.read(READ_BYTES) + stream.readline(MAX_LINE_BYTES):
+        number = line + text.count("\n")
+        text += _decoded(block, number, offset, path).removeprefix("\ufeff" if offset == 0 else "")
+        offset += len(block)
+        *whole, last = _BLANK_LINES.split(text)
+        for document in (*whole, last):
+            if len(document) > MAX_DOCUMENT_CHARACTERS:
+                line += text.count("\n", 0, text.index(document))
+                _check_size(len(document), f"from line {line} of {path} on", "separate documents by blank lines")
+        yield from filter(None, map(stripped_lines, whole))
+        line, text = number + block.count(b"\n") - last.count("\n"), last
+    if document := stripped_lines(text):
+        yield document
 
 
 def _json_lines(stream, path, field):
@@ -122,12 +124,14 @@ def _lines(stream, path):
         offset += len(line)
 
 
-def _decoded(line, number, offset, path):
+def _decoded(content, number, offset, path):
+    """The text of bytes that begin in this line, at this offset."""
     try:
-        return line.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
+        number += content.count(b"\n", 0, error.start)
         raise InputError(
-            f"{path} is not UTF-8 text: byte {line[error.start]:#04x} at byte offset {offset + error.start} "
+            f"{path} is not UTF-8 text: byte {content[error.start]:#04x} at byte offset {offset + error.start} "
             f"(line {number}); convert the file to UTF-8"
         ) from None
 

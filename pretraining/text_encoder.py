@@ -31,7 +31,6 @@ class TextEncoder:
     def __init__(self, directory, capacity=2**20):
         self.dtype = directory.token_dtype
         self._tokenizer, self._lower_case = directory.rust_tokenizer(), directory.settings["do_lower_case"]
-        self._tokenize = self._tokenizer.model.tokenize
         self._capacity = capacity
         self._table = _WordTable(2 * capacity)
         self._long = {}  # bytes of a long word -> its number
@@ -47,7 +46,7 @@ class TextEncoder:
         Returns:
             (ids, lengths): uint16 or uint32 [tokens], int32 [sentences].
         """
-        text = "".join(sentence + "\n" for sentence in sentences).encode()
+        text = "\n".join([*sentences, ""]).encode()
         if self._lower_case:
             text = text.lower()  # of bytes: the ASCII letters
         kinds = _KINDS[np.frombuffer(text, np.uint8)]
@@ -85,7 +84,7 @@ class TextEncoder:
         if not words:
             return number, self._starts, self._counts, self._ids
 
-        new = [self._encode(word.decode()) for word in words]
+        new = self._encode([word.decode() for word in words])
         counts = np.fromiter(map(len, new), np.int32, len(new))
         starts = len(self._ids) + np.cumsum(counts, dtype=np.int32) - counts
         starts, counts = np.concatenate([self._starts, starts]), np.concatenate([self._counts, counts])
@@ -96,11 +95,15 @@ class TextEncoder:
             self._table.insert(low[short], high[short], first_short + np.arange(len(short)))
         return number, starts, counts, ids
 
-    def _encode(self, word):
-        """The ids of one word."""
-        if word.isascii() and word.isalnum():  # nothing to clean or to split: a third of the time
-            return [token.id for token in self._tokenize(word)]
-        return self._tokenizer.encode(word, add_special_tokens=False).ids
+    def _encode(self, words):
+        """The ids of each word."""
+        tokenize, encode = self._tokenizer.model.tokenize, self._tokenizer.encode
+        return [
+            [token.id for token in tokenize(word)]  # nothing to clean or to split: a third of the time
+            if word.isascii() and word.isalnum()
+            else encode(word, add_special_tokens=False).ids
+            for word in words
+        ]
 
 
 def _words(kinds):
@@ -138,17 +141,17 @@ class _WordTable:
         return (mixed >> self._shift).astype(np.int64)
 
     def find(self, low, high):
-        """int64 [words]: the numbers, -1 where there is none."""
-        slot = self._slots(low, high)
-        number = np.full(len(slot), -1, np.int64)
-        todo = np.arange(len(slot))
-        while len(todo):
-            there = self._high[slot]
-            equal = (there == high) & (self._low[slot] == low)
-            number[todo[equal]] = self._number[slot[equal]]
-            again = np.flatnonzero(~equal & (there != 0))
-            todo, low, high = todo[again], low[again], high[again]
-            slot = (slot[again] + 1) & (len(self._high) - 1)
+        """int32 [words]: the numbers, -1 where there is none."""
+        return self._find_from(self._slots(low, high), low, high)
+
+    def _find_from(self, slot, low, high):
+        there = self._high[slot]
+        equal = (there == high) & (self._low[slot] == low)
+        number = np.where(equal, self._number[slot], -1)
+        again = np.flatnonzero(~equal & (there != 0))
+        if len(again):
+            next_slot = (slot[again] + 1) & (len(self._high) - 1)
+            number[again] = self._find_from(next_slot, low[again], high[again])
         return number
 
     def insert(self, low, high, number):

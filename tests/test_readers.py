@@ -63,14 +63,29 @@ def test_not_utf8_names_the_byte(tmp_path):
             list(documents(path))
 
 
+@pytest.mark.parametrize("read_bytes", [1, 2, 3, 5, 2**20])
+def test_blocks_of_any_size(tmp_path, monkeypatch, read_bytes):
+    """Where a block ends plays no part, nor for the line and offset of a bad byte."""
+    monkeypatch.setattr(readers, "READ_BYTES", read_bytes)
+    content = "\ufeff\nEins.\n\n \t\r\n Zwei ä.\nDrei.\u2028\n\u3000\nVier.".encode()
+    path = write(tmp_path / "a.txt", content)
+    assert list(documents(path)) == ["Eins.", "Zwei ä.\nDrei.", "Vier."]
+    write(path, content + b"\n\n\nx\xff")
+    found = documents(path)
+    with refused(f"{path} is not UTF-8 text: byte 0xff at byte offset {len(content) + 4} (line 11);"):
+        list(found)
+
+
 def test_a_file_without_blank_lines(tmp_path, monkeypatch):
-    """Lines of 3 characters: the fourth makes 12, beyond 10."""
+    """Lines of 4 characters: the third makes 11 (the last end of line is none), beyond 10."""
     monkeypatch.setattr(readers, "MAX_DOCUMENT_CHARACTERS", 10)
-    path = write(tmp_path / "a.txt", b"abc\n\nabc\nabc\nabc\nabc\n")
-    with refused(f"the document that ends at or after line 6 of {path} has more than 10 characters: separate"):
-        list(documents(path))
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 12)
-    path = write(tmp_path / "a.txt", b"abc\n" + b"x" * 13)
+    path = write(tmp_path / "a.txt", b"abc\n\nabc\nabc\nabc\n")
+    for read_bytes in (1, 2**20):
+        monkeypatch.setattr(readers, "READ_BYTES", read_bytes)
+        with refused(f"the document from line 3 of {path} on has more than 10 characters: separate documents by blank"):
+            list(documents(path))
+    path = write(tmp_path / "a.jsonl", b'{"text": ""}\n' + b"x" * 40)
+    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 20)
     with refused(f"the document of line 2 of {path} has more than 10 characters: break the line"):
         list(documents(path))
 
