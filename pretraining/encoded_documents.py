@@ -6,7 +6,7 @@ import numpy as np
 
 from pretraining.corpus import document_digest, sentences
 
-ENCODED_TOGETHER = 2**20  # characters in one call of the encoder: its arrays stay near the processor
+ENCODED_TOGETHER = 2**19  # characters in one call of the encoder: its arrays stay in the processor's cache
 
 
 class EncodedDocuments(NamedTuple):

@@ -34,7 +34,8 @@ class TextEncoder:
         self._capacity = capacity
         self._table = _WordTable(2 * capacity)
         self._long = {}  # bytes of a long word -> its number
-        self._starts, self._counts = np.zeros(0, np.int32), np.zeros(0, np.int32)  # [words], of a word's ids in _ids
+        self._kept, self._kept_ids = 0, 0  # how many words, and ids of theirs, are kept
+        self._starts, self._counts = np.zeros(0, np.int32), np.zeros(0, np.int32)  # of a word's ids in _ids
         self._ids = np.zeros(0, self.dtype)
 
     def __call__(self, sentences):
@@ -51,17 +52,17 @@ class TextEncoder:
             text = text.lower()  # of bytes: the ASCII letters
         kinds = _KINDS[np.frombuffer(text, np.uint8)]
         begins, ends = _words(kinds)
-        number, starts, counts, ids = self._numbers(text, begins, ends)
+        number = self._numbers(text, begins, ends)
 
-        tokens = counts[number]  # of each word
+        tokens = self._counts[number]  # of each word
         until = np.cumsum(tokens, dtype=np.int64)
-        place = np.arange(until[-1] if len(until) else 0) + np.repeat(starts[number] - (until - tokens), tokens)
+        place = np.arange(until[-1] if len(until) else 0) + np.repeat(self._starts[number] - (until - tokens), tokens)
         words_before = np.searchsorted(begins, np.flatnonzero(kinds == _NEW_LINE))  # the end of each sentence
         tokens_before = np.concatenate([[0], until])[words_before]
-        return ids[place], np.diff(tokens_before, prepend=0).astype(np.int32)
+        return self._ids[place], np.diff(tokens_before, prepend=0).astype(np.int32)
 
     def _numbers(self, text, begins, ends):
-        """The number of each word, and where the ids of each number are: starts, counts, ids."""
+        """The number of each word: where its ids are in _starts and _counts, until the next call."""
         low, high = _keys(text, begins, ends)
         number = self._table.find(low, high)
         is_long = ends - begins > KEY_BYTES
@@ -70,30 +71,35 @@ class TextEncoder:
             word = text[begins[place] : ends[place]]
             found = self._long.get(word, long_words.get(word))
             if found is None:
-                found = long_words[word] = len(self._counts) + len(words)
+                found = long_words[word] = self._kept + len(words)
                 words.append(word)
             number[place] = found
 
         missing = np.flatnonzero((number < 0) & ~is_long)
-        first_short = len(self._counts) + len(words)
+        first_short = self._kept + len(words)
         keys = np.stack([low[missing], high[missing]], axis=1).view("V16").ravel()
         _, example, which = np.unique(keys, return_index=True, return_inverse=True)
         number[missing] = first_short + which
         short = missing[example]
         words += [text[a:b] for a, b in zip(begins[short].tolist(), ends[short].tolist(), strict=True)]
-        if not words:
-            return number, self._starts, self._counts, self._ids
+        if words:
+            words_end, ids_end = self._add(words)
+            if words_end <= self._capacity:
+                self._kept, self._kept_ids = words_end, ids_end
+                self._long.update((word, at) for word, at in long_words.items() if len(word) <= LONG_WORD_BYTES)
+                self._table.insert(low[short], high[short], first_short + np.arange(len(short)))
+        return number
 
+    def _add(self, words):
+        """Puts the ids of words behind those that are kept; returns where the words and the ids end."""
         new = self._encode([word.decode() for word in words])
+        ids = [token for tokens in new for token in tokens]
         counts = np.fromiter(map(len, new), np.int32, len(new))
-        starts = len(self._ids) + np.cumsum(counts, dtype=np.int32) - counts
-        starts, counts = np.concatenate([self._starts, starts]), np.concatenate([self._counts, counts])
-        ids = np.concatenate([self._ids, np.array([token for tokens in new for token in tokens], self.dtype)])
-        if len(counts) <= self._capacity:
-            self._starts, self._counts, self._ids = starts, counts, ids
-            self._long.update((word, at) for word, at in long_words.items() if len(word) <= LONG_WORD_BYTES)
-            self._table.insert(low[short], high[short], first_short + np.arange(len(short)))
-        return number, starts, counts, ids
+        starts = self._kept_ids + np.cumsum(counts, dtype=np.int32) - counts
+        self._starts = _put(self._starts, self._kept, starts)
+        self._counts = _put(self._counts, self._kept, counts)
+        self._ids = _put(self._ids, self._kept_ids, np.array(ids, self.dtype))
+        return self._kept + len(new), self._kept_ids + len(ids)
 
     def _encode(self, words):
         """The ids of each word."""
@@ -104,6 +110,15 @@ class TextEncoder:
             else encode(word, add_special_tokens=False).ids
             for word in words
         ]
+
+
+def _put(array, place, values):
+    """The array with the values from a place on, or a larger one."""
+    end = place + len(values)
+    if end > len(array):
+        array = np.concatenate([array, np.zeros(max(end, 2 * len(array)) - len(array), array.dtype)])
+    array[place:end] = values
+    return array
 
 
 def _words(kinds):
