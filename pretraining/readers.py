@@ -34,15 +34,19 @@ def documents(path, field="text"):
         field: the field of JSON objects, the column of Parquet files.
 
     Raises:
-        InputError: a file that is not what its name says, with the line and byte offset in the decompressed text;
-            a field that is missing or no text; a document of more than 16 Mi characters; a missing package.
+        InputError: a file that cannot be read or is not what its name says, with the line and byte offset in the
+            decompressed text; a field that is missing or no text; a document of more than 16 Mi characters; a missing
+            package.
     """
     read, decompress = format_of(path)
-    with path.open("rb") as raw:
-        try:
+    try:
+        with path.open("rb") as file:
+            raw = file if isinstance(file, io.BufferedIOBase) else io.BufferedReader(file, READ_BYTES)  # of a store
             yield from read(decompress(raw, path), path, field)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is not a whole gzip file ({error}): fetch or compress it again") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def format_of(path):

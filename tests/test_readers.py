@@ -1,6 +1,7 @@
 """Documents out of files: worked examples of every format, and a sentence for every kind of bad file."""
 
 import gzip
+import io
 import json
 import re
 import sys
@@ -216,3 +217,35 @@ def test_missing_packages(tmp_path, monkeypatch, package, name, what, extra):
     with refused(f"{what.format(path)} needs a package that is not installed (") as error:
         list(documents(path))
     assert str(error.value).endswith(f"): pip install 'bert-tf[{extra}]'")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    """A folder is none; nor is a file of an object store whose bytes come unbuffered and then not at all."""
+    (tmp_path / "a.txt").mkdir()
+    with refused(f"cannot read {tmp_path}/a.txt: Is a directory"):
+        list(documents(tmp_path / "a.txt"))
+
+    class Store:
+        """A place whose file has the methods of fsspec's: `readinto`, and a `readline` without a limit."""
+
+        suffixes = (".txt",)
+
+        def __init__(self, content, error):
+            self.content, self.error = content, error
+
+        def open(self, _mode):
+            file = io.FileIO(write(tmp_path / "stored", self.content))
+            if self.error:
+                file = Broken(file.name)
+            return file
+
+        def __str__(self):
+            return "store://a.txt"
+
+    class Broken(io.FileIO):
+        def readinto(self, _buffer):
+            raise OSError("the connection was lost")
+
+    assert list(documents(Store(b"One.\n\nTwo.", False))) == ["One.", "Two."]
+    with refused("cannot read store://a.txt: the connection was lost"):
+        list(documents(Store(b"One.\n\nTwo.", True)))
