@@ -38,7 +38,11 @@ def _command(commands, name, run, help_text, description):
     return parser
 
 
-_INPUTS_HELP = "text files (.txt, .gz), folders or patterns: UTF-8, blank line between documents"
+_INPUTS_HELP = (
+    "files, folders or patterns, also at URLs (gs://…, s3://…): .txt (UTF-8, blank line between documents), .jsonl, "
+    ".parquet, .gz, .zst; or data sets of TFDS by name (tfds:wiki40b/en, tfds:lm1b#train+test)"
+)
+_FIELD_HELP = "the field or column with the text, in JSON lines, Parquet and data sets"
 
 
 # ------------------------------------------------------------------------------------------------------------- vocab
@@ -49,11 +53,12 @@ def _add_vocab(commands):
         commands,
         "vocab",
         _vocab,
-        "train a WordPiece vocabulary on text files",
+        "train a WordPiece vocabulary on text",
         "Trains a WordPiece vocabulary and writes a tokenizer directory (vocab.txt, tokenizer_config.json). The same "
         "text and options give the same file.",
     )
     parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP)
+    parser.add_argument("--field", default="text", help=_FIELD_HELP)
     parser.add_argument("--output", required=True, default=argparse.SUPPRESS, help="the tokenizer directory to write")
     parser.add_argument("--vocab-size", type=int, default=30522, help="the largest number of tokens")
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
@@ -85,20 +90,36 @@ def _add_prepare(commands):
         commands,
         "prepare",
         _prepare,
-        "turn text files into a prepared corpus of token ids",
-        "Drops duplicate documents, holds some out, splits sentences, tokenizes and writes shards with a manifest. The "
-        "same command again makes only what is missing.",
+        "turn text into a prepared corpus of token ids",
+        "Drops duplicate documents, holds some out, splits sentences, tokenizes and writes shards with a manifest; the "
+        "bytes follow from the set of documents alone. The same command again makes only what is missing.",
     )
-    parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP + ", a sentence or a paragraph a line")
+    parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP + "; a line is a sentence or a paragraph")
+    parser.add_argument("--field", default="text", help=_FIELD_HELP)
     parser.add_argument("--tokenizer", required=True, help="tokenizer directory (vocab.txt, tokenizer_config.json)")
     parser.add_argument(
-        "--output", required=True, default=argparse.SUPPRESS, help="the prepared corpus: a new directory"
+        "--output", required=True, default=argparse.SUPPRESS, help="the prepared corpus: a new directory, or its URL"
     )
     parser.add_argument("--language", default="en", help="sentence rules of this language (ISO 639 code)")
     parser.add_argument("--sentence-per-line", action="store_true", help="a line is a sentence: do not split it")
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents that training never sees")
-    parser.add_argument("--shard-megabytes", type=float, default=16, help="Mi characters of text in a shard")
-    parser.add_argument("--workers", type=int, default=1, help="processes that tokenize")
+    parser.add_argument("--keep-duplicates", action="store_true", help="keep documents that are equal to others")
+    parser.add_argument("--shard-megabytes", type=float, default=16, help="Mi characters of text in a shard, about")
+    parser.add_argument("--workers", type=int, default=1, help="processes that tokenize, with the local runner")
+    parser.add_argument(
+        "--runner",
+        choices=["local", "direct", "dataflow", "flink", "spark"],
+        default="local",
+        help="this machine's processes, or a runner of Apache Beam (the extra `beam`)",
+    )
+    parser.add_argument(
+        "--beam-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="beam_options",
+        help="an option of Beam's runner, such as project=… or flink_master=…; may be given again",
+    )
 
 
 def _prepare(inputs, tokenizer, output, language, sentence_per_line, **options):

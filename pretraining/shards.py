@@ -11,6 +11,8 @@ A shard is one file, little-endian, readable by `np.memmap` alone:
 """
 
 import hashlib
+import io
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bert_tf.errors import InputError
-from bert_tf.files import whole_file
-from pretraining.tokenizer_directory import read_tokenizer_directory
+from pretraining.corpus_cache import copied
+from pretraining.places import place, write_whole
+from pretraining.tokenizer_directory import CONFIG, VOCABULARY, read_tokenizer_directory
 
 MAGIC = b"BERTSHRD"
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, UNIGRAM_COUNTS, TOKENIZER = "manifest.json", "unigram_counts.npy", "tokenizer"
 HEADER_BYTES = 64
 MAX_TOKENS = 2**31 - 1  # of a shard: offsets are int32
 
@@ -45,35 +48,35 @@ class Shard(NamedTuple):
         }
 
 
-def make_shard(documents, token_dtype):
-    r"""The shard of `documents`, each a list of sentences, each the bytes of an array of `token_dtype`.
+def make_shard(sentences, lengths, tokens):
+    r"""The shard of documents given by their numbers of sentences, those by their numbers of tokens, and the tokens.
 
-    make_shard([[b"\7\0\5\0", b"\3\0"], [b"\6\0"]], "<u2") has the tokens [7, 5, 3, 6], the sentence offsets
-    [0, 2, 3, 4] and the document offsets [0, 2, 3].
+    make_shard([2, 1], [2, 1, 1], [7, 5, 3, 6]) holds the documents [[7, 5], [3]] and [[6]].
+
+    Args:
+        sentences: int [documents].
+        lengths: int [sentences].
+        tokens: uint16 or uint32 [tokens].
     """
-    token_dtype = np.dtype(token_dtype)
-    lengths = [len(sentence) // token_dtype.itemsize for document in documents for sentence in document]
-    if sum(lengths) > MAX_TOKENS:
-        raise InputError(f"a shard of {sum(lengths):,} tokens is too large: make shards of fewer megabytes")
-    fingerprints = [hashlib.blake2b(b"".join(document), digest_size=8).digest() for document in documents]
-    return Shard(
-        np.frombuffer(b"".join(fingerprints), "<u8"),
-        np.cumsum([0, *map(len, documents)], dtype="<i4"),
-        np.cumsum([0, *lengths], dtype="<i4"),
-        np.frombuffer(b"".join(b"".join(document) for document in documents), token_dtype),
-    )
+    if len(tokens) > MAX_TOKENS:
+        raise InputError(f"a shard of {len(tokens):,} tokens is too large: make shards of fewer megabytes")
+    document_offsets = np.cumsum([0, *sentences], dtype="<i4")
+    sentence_offsets = np.cumsum([0, *lengths], dtype="<i4")
+    bounds = sentence_offsets[document_offsets].tolist()
+    fingerprints = [
+        hashlib.blake2b(tokens[first:last].tobytes(), digest_size=8).digest()
+        for first, last in itertools.pairwise(bounds)
+    ]
+    return Shard(np.frombuffer(b"".join(fingerprints), "<u8"), document_offsets, sentence_offsets, tokens)
 
 
 def write_shard(path, shard):
-    """Writes the file whole or not at all; returns its sha256 (hexadecimal)."""
+    """Writes the file at a place (places.py) whole or not at all; returns its sha256 (hexadecimal)."""
     counts = shard.counts()
     header = MAGIC + np.array([FORMAT_VERSION, shard.tokens.itemsize, *counts.values(), 0, 0], "<i8").tobytes()
-    digest = hashlib.sha256()
-    with whole_file(path) as stream:
-        for part in (header, *(array.tobytes() for array in shard)):
-            digest.update(part)
-            stream.write(part)
-    return digest.hexdigest()
+    content = b"".join((header, *(array.tobytes() for array in shard)))
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def open_shard(path):
@@ -112,6 +115,20 @@ def open_shard(path):
     return Shard(*arrays)
 
 
+def write_json(path, content):
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_array(path, array):
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_whole(path, buffer.getvalue())
+
+
+def read_array(path):
+    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+
+
 def read_json(path):
     """What a JSON file of a prepared corpus holds."""
     try:
@@ -131,7 +148,7 @@ class PreparedCorpus:
         unigram_counts: int64 [vocab_size], how often each token occurs in the training shards, memory-mapped.
 
     Args:
-        path: the directory.
+        path: the directory, or its URL: then it is copied to this machine first (corpus_cache.py).
         check_sha256: whether to read every shard and compare its hash with the manifest's.
 
     Raises:
@@ -139,21 +156,23 @@ class PreparedCorpus:
     """
 
     def __init__(self, path, check_sha256=False):
-        self.path = Path(path)
+        self.path = place(path)
         if not (self.path / MANIFEST).is_file():
             raise InputError(f"{path} is not a prepared corpus: it has no {MANIFEST} (bert-pretrain prepare makes it)")
         self.manifest = read_json(self.path / MANIFEST)
+        if not isinstance(self.path, Path):
+            self.path = self._copy()
         version = self.manifest["settings"]["format_version"]
         if version != FORMAT_VERSION:
             raise InputError(f"{path} has format {version}, and this program reads {FORMAT_VERSION}: prepare it again")
-        self.tokenizer_dir = self.path / "tokenizer"
+        self.tokenizer_dir = self.path / TOKENIZER
         self.tokenizer = read_tokenizer_directory(self.tokenizer_dir)
         if self.tokenizer.vocabulary_sha256 != self.manifest["settings"]["vocabulary_sha256"]:
             raise InputError(
                 f"{self.tokenizer_dir} is not the tokenizer that {path} was prepared with: prepare it again"
             )
         self.vocab_size = self.tokenizer.vocab_size
-        self.unigram_counts = np.load(self.path / "unigram_counts.npy", mmap_mode="r", allow_pickle=False)
+        self.unigram_counts = np.load(self.path / UNIGRAM_COUNTS, mmap_mode="r", allow_pickle=False)
         for entry in self.shards("train") + self.shards("held_out"):
             file = self.path / entry["file"]
             counts = open_shard(file).counts()
@@ -161,6 +180,11 @@ class PreparedCorpus:
                 raise InputError(f"{file} does not hold what the manifest says ({counts}): prepare the corpus again")
             if check_sha256 and hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
                 raise InputError(f"{file} has changed since it was prepared (another sha256): prepare the corpus again")
+
+    def _copy(self):
+        names = (MANIFEST, UNIGRAM_COUNTS, f"{TOKENIZER}/{VOCABULARY}", f"{TOKENIZER}/{CONFIG}")
+        shards = {entry["file"]: entry["sha256"] for entry in self.shards("train") + self.shards("held_out")}
+        return copied(self.path, dict.fromkeys(names) | shards, (self.path / MANIFEST).read_bytes())
 
     def shards(self, split):
         """The manifest's entries of a split's shards that hold a document: file, documents, sentences, tokens, sha256.

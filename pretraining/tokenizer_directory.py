@@ -1,5 +1,5 @@
 """The tokenizer directory (`vocab.txt` and `tokenizer_config.json`, as Hugging Face writes them for BertTokenizer), and
-the Rust `tokenizers` package as `prepare` uses it: text to token ids without TensorFlow, in 60 MB a worker.
+the tokenizer of the Rust `tokenizers` package that `prepare` makes of it, without TensorFlow.
 
 Special tokens are looked for in no text: "[MASK]" in a corpus becomes "[", "mask", "]", as in google-research/bert's
 `tokenization.py`, so that a shard holds no [CLS], [SEP], [MASK] or [PAD] that the text has not got from us.
@@ -8,14 +8,13 @@ Special tokens are looked for in no text: "[MASK]" in a corpus becomes "[", "mas
 import dataclasses
 import hashlib
 import json
-import re
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bert_tf.errors import InputError
-from bert_tf.files import whole_file
+from pretraining.places import place, write_whole
 
 VOCABULARY, CONFIG = "vocab.txt", "tokenizer_config.json"
 SPECIAL_TOKENS = {
@@ -25,7 +24,7 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-CACHED_WORDS, CACHED_WORD_CHARACTERS = 2**18, 40  # at most about 50 MB
+_SETTINGS = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}  # BertTokenizer's defaults
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK]: `max_input_chars_per_word` of Hugging Face's BertTokenizer
 
 
@@ -34,13 +33,14 @@ class TokenizerDirectory:
     """What the two files say.
 
     Attributes:
+        path: the place (places.py) of the directory.
         tokens: the vocabulary; a token's id is its place.
         settings: `do_lower_case`, `strip_accents` (None: as `do_lower_case`) and `tokenize_chinese_chars`.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
         vocabulary_sha256: hash of the bytes of `vocab.txt`.
     """
 
-    path: Path
+    path: Any
     tokens: tuple[str, ...]
     settings: dict
     pad_id: int
@@ -90,13 +90,13 @@ def bert_normalizer(settings):
 
 
 def read_tokenizer_directory(path):
-    """Reads and checks a tokenizer directory.
+    """Reads and checks a tokenizer directory, at a path or a URL.
 
     Raises:
         InputError: a file is missing or is not what it should be, a token stands twice in `vocab.txt`, or a special
             token is not in it.
     """
-    path = Path(path)
+    path = place(path)
     for name in (VOCABULARY, CONFIG):
         if not (path / name).is_file():
             raise InputError(
@@ -116,72 +116,25 @@ def read_tokenizer_directory(path):
         tokens = tuple(line.rstrip("\r") for line in content.decode("utf-8").removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path / VOCABULARY} is not UTF-8 text: byte offset {error.start}") from None
-    place = {}
+    ids = {}
     for index, token in enumerate(tokens):
-        if token in place:
+        if token in ids:
             raise InputError(
-                f"{path / VOCABULARY} has the token {token!r} twice, on lines {place[token] + 1} and {index + 1}"
+                f"{path / VOCABULARY} has the token {token!r} twice, on lines {ids[token] + 1} and {index + 1}"
             )
-        place[token] = index
+        ids[token] = index
     special = {}
     for name, default in SPECIAL_TOKENS.items():
         token = config.get(name, default)
         token = token.get("content") if isinstance(token, dict) else token  # an AddedToken, as `transformers` writes it
-        if token not in place:
+        if token not in ids:
             raise InputError(f"{path / VOCABULARY} has no {token}, the {name} of pretraining: use another vocabulary")
-        special[name.replace("_token", "_id")] = place[token]
+        special[name.replace("_token", "_id")] = ids[token]
     return TokenizerDirectory(path, tokens, settings, vocabulary_sha256=hashlib.sha256(content).hexdigest(), **special)
 
 
 def write_tokenizer_directory(path, tokens, settings, model_max_length):
     """Writes `vocab.txt` (a token a line, in the order of ids) and `tokenizer_config.json`."""
     config = SPECIAL_TOKENS | settings | {"model_max_length": model_max_length, "tokenizer_class": "BertTokenizer"}
-    with whole_file(Path(path) / VOCABULARY, "w") as stream:
-        stream.write("".join(token + "\n" for token in tokens))
-    with whole_file(Path(path) / CONFIG, "w") as stream:
-        json.dump(config, stream, indent=2, sort_keys=True)
-        stream.write("\n")
-
-
-_PARTS = re.compile(r"[!-/:-@\[-`{-~]|[^!-/:-@\[-`{-~]+")  # an ASCII punctuation mark, or what stands between them
-_SETTINGS = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}  # BertTokenizer's defaults
-
-
-class SentenceEncoder:
-    """Sentences to token ids, with a cache of the words seen.
-
-    Cleaning, accents, lower-casing, Chinese spacing, punctuation and WordPiece never look across a space (U+0020) nor
-    across ASCII punctuation, so the ids of a sentence are those of its parts in a row, and a part met before costs one
-    look-up. The cache keeps the first words that it meets, which are the frequent ones; it never changes an id.
-    """
-
-    def __init__(self, directory):
-        self.dtype = directory.token_dtype
-        self._ids = _WordIds(directory.rust_tokenizer(), self.dtype, directory.settings["do_lower_case"])
-
-    def __call__(self, sentence):
-        """The token ids of a sentence, as the bytes of a little-endian uint16 or uint32 array; b"" for no token."""
-        return b"".join(map(self._ids.__getitem__, sentence.split(" ")))
-
-
-class _WordIds(dict):
-    """Word -> the bytes of its ids; a word that is not in it is tokenized, and kept while there is room."""
-
-    def __init__(self, tokenizer, dtype, lower_case):
-        super().__init__()
-        self._tokenizer, self._dtype, self._lower_case = tokenizer, dtype, lower_case
-
-    def __missing__(self, word):
-        parts = _PARTS.findall(word)
-        if len(parts) > 1:
-            ids = b"".join(map(self.__getitem__, parts))
-        else:
-            if word.isascii() and word.isalnum():  # nothing to clean or to split: a quarter of the time
-                text = word.lower() if self._lower_case else word
-                numbers = [token.id for token in self._tokenizer.model.tokenize(text)]
-            else:
-                numbers = self._tokenizer.encode(word, add_special_tokens=False).ids
-            ids = np.array(numbers, self._dtype).tobytes()
-        if len(self) < CACHED_WORDS and len(word) <= CACHED_WORD_CHARACTERS:
-            self[word] = ids
-        return ids
+    write_whole(place(path) / VOCABULARY, "".join(token + "\n" for token in tokens).encode())
+    write_whole(place(path) / CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())

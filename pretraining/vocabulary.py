@@ -7,12 +7,13 @@ the training; then two runs agree token for token.
 """
 
 from collections import Counter
-from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.errors import InputError
-from pretraining.corpus import document_digest, documents, find_files, in_share
+from pretraining.corpus import document_digest, in_share
+from pretraining.inputs import find_inputs
+from pretraining.places import place
 from pretraining.tokenizer_directory import (
     SPECIAL_TOKENS,
     VOCABULARY,
@@ -84,29 +85,31 @@ def _alphabet(texts, tokenizer, alphabet_size):
     return sorted(frequent), sorted(inside.intersection(frequent))
 
 
-def make_vocabulary(inputs, output, settings, model_max_length, share=1.0, **options):
-    """Trains on the text files `inputs` (see corpus.py) and writes the tokenizer directory; returns the tokens.
+def make_vocabulary(inputs, output, settings, model_max_length, share=1.0, field="text", **options):
+    """Trains on `inputs` and writes the tokenizer directory; returns the tokens.
 
     Args:
+        inputs, field: see inputs.py.
+        output: a path or URL.
         share: train on this share of the documents, chosen by the hash of their text: memory and time grow with the
             number of different words, and 100 MB of text are enough for most vocabularies.
         options: `vocab_size`, `alphabet`, … of train_vocabulary.
 
     Raises:
-        InputError: see corpus.py and train_vocabulary; `output` holds another tokenizer.
+        InputError: see inputs.py and train_vocabulary; `output` holds another tokenizer.
     """
     if not 0 < share <= 1:
         raise InputError(f"share must be above 0 and at most 1, not {share}")
-    files, _ = find_files(inputs)
+    found, _ = find_inputs(inputs, field)
 
     def texts():
-        for file in files:
-            for document in documents(file):
+        for one in found:
+            for document in one.documents():
                 if share == 1 or in_share(document_digest(document)[8:], share):
                     yield document
 
     tokens = train_vocabulary(texts, settings=settings, **options)
-    if (Path(output) / VOCABULARY).exists():
+    if (place(output) / VOCABULARY).exists():
         there = read_tokenizer_directory(output)
         if there.tokens != tuple(tokens) or there.settings != settings:
             raise InputError(f"{output} holds another vocabulary or other settings: choose another output directory")

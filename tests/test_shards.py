@@ -1,5 +1,6 @@
 """Shards byte by byte, and a prepared corpus that is not what its manifest says."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,11 +10,13 @@ import pytest
 
 from bert_tf import InputError
 from pretraining import shards
+from pretraining.corpus import document_digest
 from pretraining.shards import PreparedCorpus, make_shard, open_shard, write_shard
 from tests.small_corpus import IDS, TOKENS, make_prepared
 
 # Two documents: the first of the sentences [7, 5] and [3], the second of [6].
-DOCUMENTS = [[b"\x07\0\x05\0", b"\x03\0"], [b"\x06\0"]]
+TWO_DOCUMENTS = ([2, 1], [2, 1, 1], np.array([7, 5, 3, 6], "<u2"))
+NO_DOCUMENT = ([], [], np.zeros(0, "<u2"))
 
 
 def refused(text):
@@ -21,39 +24,36 @@ def refused(text):
 
 
 def test_arrays():
-    shard = make_shard(DOCUMENTS, "<u2")
+    shard = make_shard(*TWO_DOCUMENTS)
     assert shard.tokens.tolist() == [7, 5, 3, 6]
     assert shard.sentence_offsets.tolist() == [0, 2, 3, 4]
     assert shard.document_offsets.tolist() == [0, 2, 3]
     assert shard.counts() == {"documents": 2, "sentences": 3, "tokens": 4}
-    wide = make_shard([[b"\x07\0\x01\0"]], "<u4")
-    assert wide.tokens.tolist() == [0x10007]
 
 
 def test_fingerprints_tell_the_tokens_of_a_document():
     """However its sentences are cut: what matters is the text that a model would see."""
-    one, same, other, swapped = make_shard(
-        [[b"\1\0\2\0", b"\3\0"], [b"\1\0", b"\2\0\3\0"], [b"\1\0\2\0\4\0"], [b"\3\0\2\0\1\0"]], "<u2"
-    ).fingerprints.tolist()
+    tokens = np.array([1, 2, 3, 1, 2, 3, 1, 2, 4, 3, 2, 1], "<u2")
+    one, same, other, swapped = make_shard([2, 2, 1, 1], [2, 1, 1, 2, 3, 3], tokens).fingerprints.tolist()
     assert one == same
     assert len({one, other, swapped}) == 3
 
 
 def test_file_byte_by_byte(tmp_path):
-    shard = make_shard(DOCUMENTS, "<u2")
-    write_shard(tmp_path / "a.bin", shard)
+    shard = make_shard(*TWO_DOCUMENTS)
+    sha256 = write_shard(tmp_path / "a.bin", shard)
     content = (tmp_path / "a.bin").read_bytes()
     header = b"BERTSHRD" + b"".join(number.to_bytes(8, "little") for number in (1, 2, 2, 3, 4, 0, 0))
     integers = b"".join(number.to_bytes(4, "little") for number in (0, 2, 3, 0, 2, 3, 4))
     assert content == header + shard.fingerprints.tobytes() + integers + b"\x07\0\x05\0\x03\0\x06\0"
+    assert hashlib.sha256(content).hexdigest() == sha256
 
 
-@pytest.mark.parametrize("documents", [DOCUMENTS, []])
+@pytest.mark.parametrize("documents", [TWO_DOCUMENTS, NO_DOCUMENT])
 @pytest.mark.parametrize("dtype", ["<u2", "<u4"])
 def test_what_is_written_is_mapped(tmp_path, documents, dtype):
-    if dtype == "<u4":
-        documents = [[sentence * 2 for sentence in document] for document in documents]
-    shard = make_shard(documents, dtype)
+    sentences, lengths, tokens = documents
+    shard = make_shard(sentences, lengths, tokens.astype(dtype) * (65537 if dtype == "<u4" else 1))
     write_shard(tmp_path / "a.bin", shard)
     mapped = open_shard(tmp_path / "a.bin")
     for name, array in shard._asdict().items():
@@ -67,14 +67,14 @@ def test_what_is_written_is_mapped(tmp_path, documents, dtype):
 def test_a_shard_is_not_too_large(monkeypatch):
     monkeypatch.setattr(shards, "MAX_TOKENS", 3)
     with refused("a shard of 4 tokens is too large: make shards of fewer megabytes"):
-        make_shard(DOCUMENTS, "<u2")
+        make_shard(*TWO_DOCUMENTS)
 
 
 def test_files_that_are_no_shards(tmp_path):
     path = tmp_path / "a.bin"
     with refused(f"cannot read the shard {path}: No such file or directory; prepare the corpus again"):
         open_shard(path)
-    write_shard(path, make_shard(DOCUMENTS, "<u2"))
+    write_shard(path, make_shard(*TWO_DOCUMENTS))
     content = path.read_bytes()
     for bad in (b"", content[:63], b"X" + content[1:]):
         path.write_bytes(bad)
@@ -104,10 +104,12 @@ def test_prepared_corpus(tmp_path):
     (entry,) = corpus.shards("train")
     assert corpus.shards("held_out") == []
     shard = corpus.open(entry)
-    words = "the cat sat . the dog ran on the mat all rain fell [UNK]".split()
+    documents = {"the cat sat .\nthe dog ran": [4, 3], "on the mat": [3], "all rain fell [UNK]": [4]}
+    order = sorted(documents, key=lambda text: document_digest(text.replace("[UNK]", "§")))
+    words = [word for text in order for word in text.split()]
     assert shard.tokens.tolist() == [IDS[word] for word in words]
-    assert shard.sentence_offsets.tolist() == [0, 4, 7, 10, 14]
-    assert shard.document_offsets.tolist() == [0, 2, 3, 4]
+    assert np.diff(shard.sentence_offsets).tolist() == [length for text in order for length in documents[text]]
+    assert np.diff(shard.document_offsets).tolist() == [len(documents[text]) for text in order]
     assert corpus.unigram_counts.tolist() == [words.count(token) for token in TOKENS]
     assert corpus.manifest["unknown_share"] == 1 / 14
 

@@ -1,17 +1,14 @@
-"""The tokenizer directory, and that the cached encoder gives the ids of `tokenizers` for any text."""
+"""The tokenizer directory: written, read, and every way not to be one."""
 
 import json
-import random
 import re
 
 import numpy as np
 import pytest
-from tokenizers import BertWordPieceTokenizer
 
 from bert_tf import InputError
-from pretraining import tokenizer_directory
-from pretraining.tokenizer_directory import SentenceEncoder, read_tokenizer_directory, write_tokenizer_directory
-from tests.small_corpus import IDS, TOKENS, make_tokenizer
+from pretraining.tokenizer_directory import read_tokenizer_directory, write_tokenizer_directory
+from tests.small_corpus import TOKENS, make_tokenizer
 
 
 def refused(text):
@@ -102,52 +99,3 @@ def test_directories_that_are_none(tmp_path):
     config.unlink()
     with refused(f"{folder} is not a tokenizer directory: it has no tokenizer_config.json"):
         read_tokenizer_directory(folder)
-
-
-# The encoder
-
-
-def encode(directory, text):
-    encoder = SentenceEncoder(directory)
-    return np.frombuffer(encoder(text), encoder.dtype).tolist()
-
-
-def test_sentence_to_ids(tmp_path):
-    directory = read_tokenizer_directory(make_tokenizer(tmp_path / "t"))
-    tokens = ["the", "cat", "##t", "##ed", ".", "rain", "##ing", ",", "[UNK]", "z", "##o", "##o"]
-    assert encode(directory, "The  catted.RAINING, §zoo ") == [IDS[token] for token in tokens]
-    assert encode(directory, "\x00 \u200b ") == []
-
-
-def test_special_tokens_in_the_text_are_text(tmp_path):
-    """ "[SEP]" is "[" (unknown here), "s", "##e", "##p", "]" (unknown), and "[PAD]" likewise."""
-    directory = read_tokenizer_directory(make_tokenizer(tmp_path / "t"))
-    expected = ["[UNK]", "s", "##e", "##p", "[UNK]", "[UNK]", "p", "##a", "##d", "[UNK]"]
-    assert encode(directory, "[SEP][PAD]") == [IDS[token] for token in expected]
-
-
-@pytest.mark.parametrize("settings", [{}, {"do_lower_case": False}, {"strip_accents": False}, {"cached": 50}])
-def test_equal_to_the_library_on_any_text(tmp_path, settings, monkeypatch):
-    """Words split at spaces and ASCII punctuation and cached give the ids of the whole text at once.
-
-    The oracle finds special tokens in the text, so that brackets are left out of the alphabet.
-    """
-    if "cached" in settings:
-        monkeypatch.setattr(tokenizer_directory, "CACHED_WORDS", settings.pop("cached"))
-    folder = make_tokenizer(tmp_path / "t", **settings)
-    oracle = BertWordPieceTokenizer(
-        str(folder / "vocab.txt"),
-        lowercase=settings.get("do_lower_case", True),
-        strip_accents=settings.get("strip_accents"),
-    )
-    encoder = SentenceEncoder(read_tokenizer_directory(folder))
-    alphabet = [chr(code) for code in range(0x180) if chr(code) not in "[]"]
-    alphabet += [*"catonmat" * 8, *" .,'-" * 12, *"\u0301\u0338\u200d\u2028\u3000\xa0\ufffdΣς中한ﬁİß≠🙂\u0345"]
-    draw = random.Random(0)
-    for _ in range(5000):
-        text = "".join(draw.choice(alphabet) for _ in range(draw.randint(0, 20)))
-        expected = oracle.encode(text, add_special_tokens=False).ids
-        assert np.frombuffer(encoder(text), encoder.dtype).tolist() == expected, text
-    word = "a" * 100
-    assert np.frombuffer(encoder(word), encoder.dtype).tolist() == [IDS["a"]] + [IDS["##a"]] * 99
-    assert np.frombuffer(encoder(word + "a"), encoder.dtype).tolist() == [IDS["[UNK]"]]
