@@ -25,16 +25,20 @@ _HOMES = {
     "BertModel": "bert_tf",
     "BertForPreTraining": "pretraining",
     "BertForMaskedLM": "pretraining",
+    "BertForNextSentencePrediction": "pretraining",
     "BertForSequenceClassification": "downstream",
     "BertForTokenClassification": "downstream",
     "BertForQuestionAnswering": "downstream",
 }
-_HEADS = (
-    ("qa_outputs.", "BertForQuestionAnswering"),
-    ("classifier.", "BertForSequenceClassification"),
-    ("cls.seq_relationship.", "BertForPreTraining"),
-    ("cls.predictions.", "BertForMaskedLM"),
-)
+# The class for a checkpoint that names none: the first whose heads are all there.
+_HEADS = {
+    "BertForQuestionAnswering": ("qa_outputs.",),
+    "BertForSequenceClassification": ("classifier.",),
+    "BertForPreTraining": ("cls.predictions.", "cls.seq_relationship."),
+    "BertForMaskedLM": ("cls.predictions.",),
+    "BertForNextSentencePrediction": ("cls.seq_relationship.",),
+    "BertModel": (),
+}
 _MODEL_HELP = "a model directory, the output of a run, a TF1 checkpoint, a KerasHub preset, or a Hugging Face hub id"
 
 
@@ -204,10 +208,8 @@ def _convert(arguments):
         raise InputError(f"{output} exists and is not an empty folder; give a new one to convert to")
     folder, checkpoint = _read(arguments.source)
     architecture = _architecture(checkpoint)
-    if (
-        architecture == "BertForMaskedLM"
-        and checkpoint.holds("cls.seq_relationship.")
-        and checkpoint.holds("bert.pooler.")
+    if architecture in ("BertForMaskedLM", "BertForNextSentencePrediction") and all(
+        map(checkpoint.holds, ("cls.predictions.", "cls.seq_relationship.", "bert.pooler."))
     ):
         architecture = "BertForPreTraining"  # the published checkpoints: named for one head, holding both
     changes = {"hidden_act": arguments.hidden_act} if arguments.hidden_act else None
@@ -264,7 +266,9 @@ def _architecture(checkpoint):
     names = checkpoint.values.get("architectures") or []
     if names and names[0] not in _HOMES:
         raise InputError(f"{checkpoint.config_path} names the architecture {names[0]!r}; known are {', '.join(_HOMES)}")
-    return names[0] if names else next((name for prefix, name in _HEADS if checkpoint.holds(prefix)), "BertModel")
+    if names:
+        return names[0]
+    return next(name for name, prefixes in _HEADS.items() if all(map(checkpoint.holds, prefixes)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Follows Devlin et al. 2018, figure 2 (`embedding_postprocessor` in google-resear
 positions follow Vaswani et al. 2017, section 3.5. Shapes: B batch, S sequence, H hidden.
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -59,11 +61,32 @@ class LearnedPositions(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
+class WordVectors(keras.initializers.Initializer):
+    """Truncated normal vectors for the words, 0 in the rows of padding behind them.
+
+    No id looks a row of padding up and the MLM head cuts its score off: its gradient is 0, and it stays 0.
+    """
+
+    def __init__(self, vocab_size, initializer_range):
+        self.vocab_size = vocab_size
+        self.initializer_range = initializer_range
+        self._words = truncated_normal(initializer_range)
+
+    def __call__(self, shape, dtype=None):
+        words = self._words((self.vocab_size, shape[1]), dtype)
+        return ops.pad(words, ((0, shape[0] - self.vocab_size), (0, 0)))
+
+    def get_config(self):
+        return {"vocab_size": self.vocab_size, "initializer_range": self.initializer_range}
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
 class BertEmbeddings(keras.layers.Layer):
     """Sums the word, position and segment vectors, then LayerNorm and dropout.
 
     Args:
         position_embedding_type: "absolute" (learned), "sinusoidal", or "relative" (none here: the encoder adds a bias).
+        pad_vocab_size_multiple_of: the word embeddings get rows of padding until their number is a multiple of this.
 
     Call: input_ids (B, S) int, token_type_ids (B, S) int -> (B, S, H) in the compute dtype.
 
@@ -81,14 +104,15 @@ class BertEmbeddings(keras.layers.Layer):
         initializer_range=0.02,
         layer_norm_eps=1e-12,
         position_embedding_type="absolute",
+        pad_vocab_size_multiple_of=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
         # 1. layers
         self.word_embeddings = keras.layers.Embedding(
-            vocab_size,
+            math.ceil(vocab_size / pad_vocab_size_multiple_of) * pad_vocab_size_multiple_of,
             hidden_size,
-            embeddings_initializer=truncated_normal(initializer_range),
+            embeddings_initializer=WordVectors(vocab_size, initializer_range),
             dtype=self.dtype_policy,
             name="word_embeddings",
         )
@@ -122,6 +146,7 @@ class BertEmbeddings(keras.layers.Layer):
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
         self.position_embedding_type = position_embedding_type
+        self.pad_vocab_size_multiple_of = pad_vocab_size_multiple_of
         self._sinusoids = None
         if position_embedding_type == "sinusoidal":
             self._sinusoids = sinusoids(max_position_embeddings, hidden_size)
@@ -158,4 +183,5 @@ class BertEmbeddings(keras.layers.Layer):
             "initializer_range": self.initializer_range,
             "layer_norm_eps": self.layer_norm_eps,
             "position_embedding_type": self.position_embedding_type,
+            "pad_vocab_size_multiple_of": self.pad_vocab_size_multiple_of,
         }

@@ -9,6 +9,7 @@ from keras import ops
 from bert_tf.attention import MASKED_SCORE, RelativePositionBias
 from bert_tf.embeddings import BertEmbeddings, truncated_normal
 from bert_tf.encoder import EncoderBlock
+from bert_tf.errors import InputError
 from bert_tf.inputs import read_inputs
 from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
 
@@ -20,6 +21,8 @@ class BertModel(PretrainedModel):
     Args:
         config: a `BertConfig`.
         add_pooling_layer: False leaves the pooler out (heads that read every token have no use for it).
+        pad_vocab_size_multiple_of: rows of zeros pad the word embeddings to a multiple of this many. They change no
+            output and no gradient, and no directory that is saved has them.
         dtype: a Keras dtype policy ("float32", "mixed_bfloat16", …); default: the global policy.
 
     Call: a dictionary of integer arrays (B, S): `input_ids`; `attention_mask`, 1 where a token may be seen (default:
@@ -35,8 +38,18 @@ class BertModel(PretrainedModel):
             outside compiled functions), a sequence beyond `max_position_embeddings`, an unknown or missing input.
     """
 
-    def __init__(self, config, *, add_pooling_layer=True, dtype=None, name="bert"):
-        super().__init__(config, dtype=dtype, name=name, add_pooling_layer=add_pooling_layer)
+    def __init__(self, config, *, add_pooling_layer=True, pad_vocab_size_multiple_of=1, dtype=None, name="bert"):
+        super().__init__(
+            config,
+            dtype=dtype,
+            name=name,
+            add_pooling_layer=add_pooling_layer,
+            pad_vocab_size_multiple_of=pad_vocab_size_multiple_of,
+        )
+        if not isinstance(pad_vocab_size_multiple_of, int) or pad_vocab_size_multiple_of < 1:
+            raise InputError(
+                f"pad_vocab_size_multiple_of must be an integer of at least 1, got {pad_vocab_size_multiple_of!r}"
+            )
         # 1. layers
         self.embeddings = BertEmbeddings(
             config.vocab_size,
@@ -47,6 +60,7 @@ class BertModel(PretrainedModel):
             config.initializer_range,
             config.layer_norm_eps,
             config.position_embedding_type,
+            pad_vocab_size_multiple_of,
             dtype=self.dtype_policy,
             name="embeddings",
         )
@@ -123,7 +137,9 @@ class BertModel(PretrainedModel):
 
     def weight_table(self):
         table = {
-            "embeddings.word_embeddings.weight": Place(self.embeddings.word_embeddings.embeddings),
+            "embeddings.word_embeddings.weight": Place(
+                self.embeddings.word_embeddings.embeddings, rows=self.config.vocab_size
+            ),
             "embeddings.token_type_embeddings.weight": Place(self.embeddings.token_type_embeddings.embeddings),
         }
         if self.embeddings.position_embeddings is not None:

@@ -28,26 +28,28 @@ STORED_DTYPES = ("float32", "float16", "bfloat16")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a Hugging Face tensor lies: a whole variable or one third of a fused one, perhaps transposed.
+    """Where a Hugging Face tensor lies: a whole variable, one third of a fused one, or its first rows.
 
-    PyTorch keeps a dense layer as (out, in), Keras as (in, out). `third` counts the blocks of the last axis.
+    PyTorch keeps a dense layer as (out, in), Keras as (in, out). `third` counts the blocks of the last axis. What lies
+    behind `rows` is padding: it is not written to a file and not read from one.
     """
 
     variable: keras.Variable
     transposed: bool = False
     third: int | None = None
+    rows: int | None = None
 
     @property
     def shape(self):
         """The shape in the file."""
-        shape = list(self.variable.shape)
-        if self.third is not None:
-            shape[-1] //= 3
-        return tuple(reversed(shape)) if self.transposed else tuple(shape)
+        return self.part(np.broadcast_to(np.float32(0), tuple(self.variable.shape))).shape
 
-    def _columns(self):
-        width = self.variable.shape[-1] // 3
-        return slice(None) if self.third is None else slice(self.third * width, (self.third + 1) * width)
+    def part(self, value):
+        """The part of an array of the variable's shape that the file's tensor is, as a view."""
+        width = value.shape[-1] // 3
+        columns = slice(None) if self.third is None else slice(self.third * width, (self.third + 1) * width)
+        part = value[: self.rows] if self.third is None else value[..., columns]
+        return part.T if self.transposed else part
 
     def read(self):
         if not keras.backend.is_float_dtype(self.variable.dtype):
@@ -55,12 +57,11 @@ class Place:
                 f"{self.variable.path} is {self.variable.dtype}: a quantized model cannot be saved in this format, "
                 "which has no place for its scales; save it before quantize()"
             )
-        value = np.asarray(ops.convert_to_numpy(self.variable.value))[..., self._columns()]
-        return np.ascontiguousarray(value.T if self.transposed else value)
+        return np.ascontiguousarray(self.part(np.asarray(ops.convert_to_numpy(self.variable.value))))
 
     def write(self, tensor):
         value = np.array(ops.convert_to_numpy(self.variable.value))
-        value[..., self._columns()] = tensor.T if self.transposed else tensor
+        self.part(value)[...] = tensor
         self.variable.assign(value)
 
 

@@ -7,6 +7,7 @@ import importlib
 
 _HOMES = {
     "BertForMaskedLM": "pretraining.heads",
+    "BertForNextSentencePrediction": "pretraining.heads",
     "BertForPreTraining": "pretraining.heads",
 }
 __all__ = list(_HOMES)

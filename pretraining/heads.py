@@ -17,7 +17,8 @@ from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_
 class MaskedLMHead(keras.layers.Layer):
     """Dense, activation, LayerNorm, then the scores of all words with the word embeddings as the output kernel.
 
-    Call: hidden (B, P, H); word_embeddings (V, H), the encoder's own -> logits (B, P, V).
+    Call: hidden (B, P, H); word_embeddings (V, H), the encoder's own -> logits (B, P, V). The scores of rows that pad
+    the word embeddings beyond V are cut off: they are no words, and nothing that follows sees them.
     """
 
     def __init__(self, vocab_size, hidden_size, hidden_act, initializer_range, layer_norm_eps, **kwargs):
@@ -47,8 +48,9 @@ class MaskedLMHead(keras.layers.Layer):
 
     def call(self, hidden, word_embeddings):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
-        kernel = ops.transpose(ops.cast(word_embeddings, self.compute_dtype))  # (H, V)
-        return ops.matmul(hidden, kernel) + ops.cast(self.output_bias, self.compute_dtype)
+        kernel = ops.transpose(ops.cast(word_embeddings, self.compute_dtype))  # (H, V and rows of padding)
+        logits = ops.matmul(hidden, kernel)[..., : self.vocab_size]
+        return logits + ops.cast(self.output_bias, self.compute_dtype)
 
     def get_config(self):
         return super().get_config() | {
@@ -60,21 +62,23 @@ class MaskedLMHead(keras.layers.Layer):
         }
 
 
-class _MaskedLM(PretrainedModel):
-    """An encoder with the MLM head, and the NSP head where `next_sentence`."""
+class _PretrainingModel(PretrainedModel):
+    """An encoder with those of the two heads that are asked for; the NSP head reads the pooler."""
 
-    def __init__(self, config, *, next_sentence, dtype, name):
-        super().__init__(config, dtype=dtype, name=name)
-        self.bert = BertModel(config, add_pooling_layer=next_sentence, dtype=self.dtype_policy)
-        self.masked_lm = MaskedLMHead(
-            config.vocab_size,
-            config.hidden_size,
-            config.hidden_act,
-            config.initializer_range,
-            config.layer_norm_eps,
-            dtype=self.dtype_policy,
-            name="masked_lm",
-        )
+    def __init__(self, config, *, masked_lm, next_sentence, dtype, name, **settings):
+        super().__init__(config, dtype=dtype, name=name, **settings)
+        self.bert = BertModel(config, add_pooling_layer=next_sentence, dtype=self.dtype_policy, **settings)
+        self.masked_lm = None
+        if masked_lm:
+            self.masked_lm = MaskedLMHead(
+                config.vocab_size,
+                config.hidden_size,
+                config.hidden_act,
+                config.initializer_range,
+                config.layer_norm_eps,
+                dtype=self.dtype_policy,
+                name="masked_lm",
+            )
         self.next_sentence = None
         if next_sentence:
             self.next_sentence = keras.layers.Dense(
@@ -86,51 +90,87 @@ class _MaskedLM(PretrainedModel):
         self.build()
 
     def build(self, input_shape=None):
-        self.masked_lm.build()
+        if self.masked_lm is not None:
+            self.masked_lm.build()
         if self.next_sentence is not None:
             self.next_sentence.build((None, self.config.hidden_size))
 
     def call(self, inputs, training=None):
         positions = None
-        if isinstance(inputs, dict) and "masked_lm_positions" in inputs:
+        if self.masked_lm is not None and isinstance(inputs, dict) and "masked_lm_positions" in inputs:
             inputs = dict(inputs)
             positions = inputs.pop("masked_lm_positions")
         encoded = self.bert(inputs, training=training)
-        hidden = encoded["last_hidden_state"]  # (B, S, H)
-        if positions is not None:
-            hidden = ops.take_along_axis(hidden, positions[:, :, None], axis=1)  # (B, P, H)
-        word_embeddings = self.bert.embeddings.word_embeddings.embeddings
-        outputs = {"prediction_logits": self.masked_lm(hidden, word_embeddings)}
+        outputs = {}
+        if self.masked_lm is not None:
+            hidden = encoded["last_hidden_state"]  # (B, S, H)
+            if positions is not None:
+                hidden = ops.take_along_axis(hidden, positions[:, :, None], axis=1)  # (B, P, H)
+            word_embeddings = self.bert.embeddings.word_embeddings.embeddings
+            outputs["prediction_logits"] = self.masked_lm(hidden, word_embeddings)
         if self.next_sentence is not None:
             outputs["seq_relationship_logits"] = self.next_sentence(encoded["pooler_output"])
         return outputs
 
     def weight_table(self):
         table = {f"bert.{name}": place for name, place in self.bert.weight_table().items()}
-        table["cls.predictions.bias"] = Place(self.masked_lm.output_bias)
-        table |= dense_places("cls.predictions.transform.dense", self.masked_lm.dense)
-        table |= layer_norm_places("cls.predictions.transform.LayerNorm", self.masked_lm.layer_norm)
+        if self.masked_lm is not None:
+            table["cls.predictions.bias"] = Place(self.masked_lm.output_bias)
+            table |= dense_places("cls.predictions.transform.dense", self.masked_lm.dense)
+            table |= layer_norm_places("cls.predictions.transform.LayerNorm", self.masked_lm.layer_norm)
         if self.next_sentence is not None:
             table |= dense_places("cls.seq_relationship", self.next_sentence)
         return table
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
-class BertForPreTraining(_MaskedLM):
+class BertForPreTraining(_PretrainingModel):
     """BERT with both heads of pretraining.
+
+    Args:
+        config: a `BertConfig`.
+        pad_vocab_size_multiple_of: as `BertModel`; a multiple of 64 lets the MLM head's matrix product use whole tiles.
 
     Call: the inputs of `BertModel` and, optionally, `masked_lm_positions` (B, P) int. Returns a dictionary:
         prediction_logits        (B, P, V); without positions (B, S, V), at every token
         seq_relationship_logits  (B, 2): 0 = B follows A, 1 = B is random
     """
 
-    def __init__(self, config, *, dtype=None, name="bert_for_pretraining"):
-        super().__init__(config, next_sentence=True, dtype=dtype, name=name)
+    def __init__(self, config, *, pad_vocab_size_multiple_of=1, dtype=None, name="bert_for_pretraining"):
+        super().__init__(
+            config,
+            masked_lm=True,
+            next_sentence=True,
+            dtype=dtype,
+            name=name,
+            pad_vocab_size_multiple_of=pad_vocab_size_multiple_of,
+        )
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
-class BertForMaskedLM(_MaskedLM):
-    """BERT with the MLM head alone, without pooler; called as `BertForPreTraining`, returns `prediction_logits`."""
+class BertForMaskedLM(_PretrainingModel):
+    """BERT with the MLM head alone, without pooler; made and called as `BertForPreTraining`.
 
-    def __init__(self, config, *, dtype=None, name="bert_for_masked_lm"):
-        super().__init__(config, next_sentence=False, dtype=dtype, name=name)
+    Returns {"prediction_logits": (B, P, V)}.
+    """
+
+    def __init__(self, config, *, pad_vocab_size_multiple_of=1, dtype=None, name="bert_for_masked_lm"):
+        super().__init__(
+            config,
+            masked_lm=True,
+            next_sentence=False,
+            dtype=dtype,
+            name=name,
+            pad_vocab_size_multiple_of=pad_vocab_size_multiple_of,
+        )
+
+
+@keras.saving.register_keras_serializable(package="bert_tf")
+class BertForNextSentencePrediction(_PretrainingModel):
+    """BERT with the NSP head alone, on the pooled first token.
+
+    Call: the inputs of `BertModel`. Returns {"seq_relationship_logits": (B, 2)}: 0 = B follows A, 1 = B is random.
+    """
+
+    def __init__(self, config, *, dtype=None, name="bert_for_next_sentence_prediction"):
+        super().__init__(config, masked_lm=False, next_sentence=True, dtype=dtype, name=name)

@@ -162,12 +162,13 @@ def _configuration(settings, corpus, checkpoint):
 def _open_model(settings, config, checkpoint):
     """The model with the dropout of the pretraining, from random weights or from a checkpoint."""
     model_class = BertForPreTraining if settings.nsp else BertForMaskedLM
+    padding = {"pad_vocab_size_multiple_of": settings.pad_vocab_size_multiple_of}
     dropout = {}
     if settings.dropout is not None:
         dropout = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
     if checkpoint is None:
-        return model_class(config.replace(**dropout))
-    model = model_class.from_pretrained(checkpoint, allow_missing_head=True, config_changes=dropout)
+        return model_class(config.replace(**dropout), **padding)
+    model = model_class.from_pretrained(checkpoint, allow_missing_head=True, config_changes=dropout, **padding)
     fresh = [name for name in model.weight_table() if name not in checkpoint.tensors]
     print(f"start:     {settings.model}; begun fresh: {', '.join(fresh) or 'none'}")
     return model

@@ -16,11 +16,7 @@ def gradient_errors(model, gradients, reference):
     assert sorted(table) == sorted(reference)
     errors = {}
     for name, place in table.items():
-        gradient = gradients[below(model, place.variable)]
-        if place.third is not None:
-            width = gradient.shape[-1] // 3
-            gradient = gradient[..., place.third * width : (place.third + 1) * width]
-        gradient = gradient.T if place.transposed else gradient
+        gradient = place.part(gradients[below(model, place.variable)])
         # One vector added to every key moves no softmax: the gradient of the key's bias is 0 but for rounding.
         scale = reference[name.replace("key.bias", "query.bias")]
         errors[name] = float(np.linalg.norm(gradient - reference[name]) / np.linalg.norm(scale))

@@ -39,6 +39,7 @@ HEADS = {
     "BertModel": lambda: encoder_tensors(),
     "BertForPreTraining": lambda: hugging_face_tensors(),
     "BertForMaskedLM": lambda: without(hugging_face_tensors(), "pooler", "seq_relationship"),
+    "BertForNextSentencePrediction": lambda: without(hugging_face_tensors(), "predictions"),
     "BertForSequenceClassification": lambda: encoder_tensors() | dense_tensors("classifier", 2),
     "BertForTokenClassification": lambda: without(encoder_tensors(), "pooler") | dense_tensors("classifier", 2),
     "BertForQuestionAnswering": lambda: without(encoder_tensors(), "pooler") | dense_tensors("qa_outputs", 2),
@@ -145,8 +146,9 @@ def test_a_keras_hub_preset(tmp_path):
     assert BertTokenizer.from_pretrained(tmp_path / "out").settings["strip_accents"] is False
 
 
-def test_a_checkpoint_named_for_one_head_that_holds_both_keeps_both(tmp_path):
-    source = write_hugging_face(tmp_path / "in", "BertForMaskedLM", hugging_face_tensors())
+@pytest.mark.parametrize("architecture", ["BertForMaskedLM", "BertForNextSentencePrediction"])
+def test_a_checkpoint_named_for_one_head_that_holds_both_keeps_both(tmp_path, architecture):
+    source = write_hugging_face(tmp_path / "in", architecture, hugging_face_tensors())
     written, config = convert(source, tmp_path / "out")
     assert_bitwise_equal(written, hugging_face_tensors())
     assert config["architectures"] == ["BertForPreTraining"]
@@ -160,15 +162,10 @@ def test_what_has_no_place_is_named(tmp_path, capsys):
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("part", "architecture"),
-    [("qa_outputs", "BertForQuestionAnswering"), ("classifier", "BertForSequenceClassification"), (None, "BertModel")],
-)
-def test_without_a_name_the_heads_decide(tmp_path, part, architecture):
-    tensors = encoder_tensors() | (dense_tensors(part, 2) if part else {})
-    if part == "qa_outputs":
-        tensors = without(tensors, "pooler")
-    source = write_hugging_face(tmp_path / "in", architecture, tensors)
+@pytest.mark.parametrize("architecture", [name for name in HEADS if name != "BertForTokenClassification"])
+def test_without_a_name_the_heads_decide(tmp_path, architecture):
+    """All but the token head, whose tensors have the names of the sequence head's."""
+    source = write_hugging_face(tmp_path / "in", architecture, HEADS[architecture]())
     config = json.loads((source / "config.json").read_text())
     del config["architectures"]
     (source / "config.json").write_text(json.dumps(config))

@@ -26,10 +26,12 @@ OURS = {
     "BertModel": BertModel,
     "BertForPreTraining": pretraining.BertForPreTraining,
     "BertForMaskedLM": pretraining.BertForMaskedLM,
+    "BertForNextSentencePrediction": pretraining.BertForNextSentencePrediction,
     "BertForSequenceClassification": downstream.BertForSequenceClassification,
     "BertForTokenClassification": downstream.BertForTokenClassification,
     "BertForQuestionAnswering": downstream.BertForQuestionAnswering,
 }
+HEADS = [name for name in OURS if name != "BertModel"]
 LOGITS = ("prediction_logits", "logits", "seq_relationship_logits", "start_logits", "end_logits")
 
 
@@ -119,10 +121,10 @@ def test_hidden_states_of_every_layer_at_base_width(tmp_path, hidden_act, type_v
     assert max(differences) <= 1e-5
 
 
-@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
-@pytest.mark.parametrize("architecture", [name for name in OURS if name != "BertModel"])
-def test_logits_of_every_head(tmp_path, architecture, hidden_act):
-    theirs = random_torch_model(architecture, hidden_act=hidden_act, **BASE_WIDTH)
+@pytest.mark.parametrize(("hidden_act", "type_vocab_size"), [("gelu", 2), ("gelu_new", 1)])
+@pytest.mark.parametrize("architecture", HEADS)
+def test_logits_of_every_head(tmp_path, architecture, hidden_act, type_vocab_size):
+    theirs = random_torch_model(architecture, hidden_act=hidden_act, type_vocab_size=type_vocab_size, **BASE_WIDTH)
     theirs.save_pretrained(tmp_path)
     ours = OURS[architecture].from_pretrained(tmp_path)
     inputs = ragged_batch(ours.config)
@@ -138,20 +140,10 @@ def test_logits_of_every_head(tmp_path, architecture, hidden_act):
         assert difference <= 1e-4
 
 
-def test_logits_of_the_next_sentence_head_alone(tmp_path):
-    theirs = random_torch_model("BertForNextSentencePrediction", **BASE_WIDTH)
-    theirs.save_pretrained(tmp_path)
-    ours = pretraining.BertForPreTraining.from_pretrained(tmp_path, allow_missing_head=True)
-    inputs = ragged_batch(ours.config)
-    with torch.no_grad():
-        expected = theirs(**for_torch(inputs)).logits
-    assert largest_difference(ours(inputs)["seq_relationship_logits"], expected) <= 1e-4
-
-
-@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
-@pytest.mark.parametrize("architecture", [name for name in OURS if name != "BertModel"])
-def test_gradients_of_the_loss_for_every_parameter(tmp_path, architecture, hidden_act):
-    theirs = random_torch_model(architecture, hidden_act=hidden_act, **BASE_WIDTH)
+@pytest.mark.parametrize(("hidden_act", "type_vocab_size"), [("gelu", 2), ("gelu_new", 1)])
+@pytest.mark.parametrize("architecture", HEADS)
+def test_gradients_of_the_loss_for_every_parameter(tmp_path, architecture, hidden_act, type_vocab_size):
+    theirs = random_torch_model(architecture, hidden_act=hidden_act, type_vocab_size=type_vocab_size, **BASE_WIDTH)
     theirs.save_pretrained(tmp_path)
     ours = OURS[architecture].from_pretrained(tmp_path)
     inputs = ragged_batch(ours.config)
@@ -191,6 +183,25 @@ def test_transformers_opens_ours_with_no_missing_and_no_unexpected_key(tmp_path,
     with torch.no_grad():
         first, second = theirs(**inputs), again.eval()(**inputs)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_vocabulary_padding_is_gone_when_transformers_opens_it(tmp_path):
+    theirs = random_torch_model("BertForPreTraining")
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = OURS["BertForPreTraining"].from_pretrained(tmp_path / "theirs", pad_vocab_size_multiple_of=64)
+    assert ours.bert.embeddings.word_embeddings.embeddings.shape == (1024, 96)  # 997 words
+    inputs = ragged_batch(ours.config)
+    with torch.no_grad():
+        expected = named_logits("BertForPreTraining", theirs(**for_torch(inputs)))
+    outputs = ours(inputs)
+    assert (
+        largest_difference(outputs["prediction_logits"], expected["prediction_logits"], inputs["attention_mask"]) < 1e-4
+    )
+    ours.save_pretrained(tmp_path / "ours")
+    again, report = transformers.BertForPreTraining.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values()), report
+    assert again.config.vocab_size == 997
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in theirs.state_dict().items())
 
 
 @pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])

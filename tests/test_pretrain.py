@@ -174,6 +174,23 @@ def test_evaluate_agrees_with_the_end_of_the_run(folder, finished, capsys):
         assert float(printed[name]) == pytest.approx(value, abs=2e-4)
 
 
+def test_padding_of_the_vocabulary_changes_no_figure_and_stays_in_memory(folder, tmp_path):
+    """90 words in 96 rows: six steps with dropout log the figures of the unpadded run; the directory has 90 rows."""
+    options = {"steps": 6, "log_every": 1, "evaluate_every": 6}
+    train_here(folder, tmp_path / "plain", **options)
+    train_here(folder, tmp_path / "padded", pad_vocab_size_multiple_of=32, **options)
+    plain, padded = measured(tmp_path / "plain"), measured(tmp_path / "padded")
+    assert len(plain) == len(padded) == 7
+    for expected, line in zip(plain, padded, strict=True):
+        assert line == pytest.approx(expected, rel=1e-4)
+    plain, padded = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("plain", "padded"))
+    assert padded["bert.embeddings.word_embeddings.weight"].shape == (90, 16)
+    for name, tensor in plain.items():
+        np.testing.assert_allclose(padded[name], tensor, atol=1e-5, err_msg=name)
+    with np.load(next((tmp_path / "padded" / "checkpoints").glob("*/*.npz"))) as saved:
+        assert {value.shape for value in saved.values()} >= {(96, 16)}  # what was trained did have the padding
+
+
 def assert_same_bits(first, second):
     ours, theirs = load_file(first / "model" / "model.safetensors"), load_file(second / "model" / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -192,6 +209,7 @@ def assert_same_bits(first, second):
         ({"config": "bert-tinny"}, "no BERT size is named 'bert-tinny'; the nearest name is 'bert-tiny'"),
         ({"max_seq_length": 64}, "max_seq_length 64 is beyond max_position_embeddings 40"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"pad_vocab_size_multiple_of": 0}, "pad_vocab_size_multiple_of must be at least 1, got 0"),
         ({"batch_size": 6, "accumulation": 4}, "batch_size must be a multiple of accumulation, got 6 and 4"),
         ({"warmup_share": 1.0}, "warmup_share must be in [0, 1), got 1.0"),
         ({"phase2_share": 1.5}, "phase2_share must be in [0, 1), got 1.5"),

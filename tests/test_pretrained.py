@@ -18,7 +18,7 @@ from bert_tf.attention import MultiHeadAttention, RelativePositionBias
 from bert_tf.embeddings import BertEmbeddings
 from bert_tf.encoder import EncoderBlock, FeedForward
 from bert_tf.pretrained import PretrainedModel
-from pretraining import BertForMaskedLM, BertForPreTraining
+from pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from tests import small_bert
 from tests.autodiff import outputs_of
 from tests.small_bert import batch, below, parameters, small_config
@@ -95,7 +95,7 @@ def test_encoder_directory(tmp_path, positions):
     )
 
 
-@pytest.mark.parametrize("cls", [BertForPreTraining, BertForMaskedLM])
+@pytest.mark.parametrize("cls", [BertForPreTraining, BertForMaskedLM, BertForNextSentencePrediction])
 def test_pretraining_directory(tmp_path, cls):
     config = small_config(type_vocab_size=1)
     p = parameters(config)
@@ -105,13 +105,33 @@ def test_pretraining_directory(tmp_path, cls):
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     expected = {name if name.startswith("cls.") else f"bert.{name}": value for name, value in p.items()}
-    if cls is BertForMaskedLM:
-        unused = ("bert.pooler.", "cls.seq_relationship.")
-        expected = {name: value for name, value in expected.items() if not name.startswith(unused)}
+    unused = {BertForMaskedLM: ("bert.pooler.", "cls.seq"), BertForNextSentencePrediction: ("cls.predictions.",)}
+    expected = {name: value for name, value in expected.items() if not name.startswith(unused.get(cls, ()))}
     assert sorted(tensors) == sorted(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(tensors[name], value.astype("float32"), err_msg=name)
     assert_same_variables(model, cls.from_pretrained(tmp_path))
+
+
+@pytest.mark.parametrize("cls", [BertModel, BertForPreTraining, BertForMaskedLM])
+def test_padding_of_the_vocabulary_is_in_no_directory(tmp_path, cls):
+    """The files are byte for byte those of the unpadded model; opened with padding, the words are those of the file."""
+    model = cls(small_config())
+    model.save_pretrained(tmp_path / "plain")
+    padded = cls.from_pretrained(tmp_path / "plain", pad_vocab_size_multiple_of=16)
+    (words,) = [value for path, value in values_of(padded).items() if path.endswith("word_embeddings/embeddings")]
+    assert words.shape == (64, 24)
+    assert not words[61:].any()
+    padded.save_pretrained(tmp_path / "padded")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "padded" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    padded.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same_variables(padded, again)
+    again.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        tmp_path / "plain" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_encoder_out_of_a_pretrained_model(tmp_path):
@@ -324,7 +344,7 @@ LAYERS = {
     "relative": lambda **policy: RelativePositionBias(3, 12, 9, 0.05, **policy),
     "feed_forward": lambda **policy: FeedForward(24, 40, "gelu_new", 0.05, **policy),
     "block": lambda **policy: EncoderBlock(24, 3, 40, "silu", 0.3, 0.2, 0.05, 1e-5, **policy),
-    "embeddings": lambda **policy: BertEmbeddings(61, 24, 19, 1, 0.3, 0.05, 1e-5, "sinusoidal", **policy),
+    "embeddings": lambda **policy: BertEmbeddings(61, 24, 19, 1, 0.3, 0.05, 1e-5, "sinusoidal", 8, **policy),
 }
 
 

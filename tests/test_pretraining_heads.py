@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from bert_tf import InputError
-from pretraining import BertForMaskedLM, BertForPreTraining
+from pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from pretraining.objective import PretrainingObjective, cross_entropies, hits
 from tests import numpy_bert, small_bert
 from tests.autodiff import assert_all_close, assert_close, dot, outputs_and_gradients, outputs_of
@@ -112,6 +112,66 @@ def test_masked_lm_alone_equals_numpy():
     assert {path for path in layout if path not in of_variables} == {
         "bert/pooler/kernel", "bert/pooler/bias", "next_sentence/kernel", "next_sentence/bias"
     }  # fmt: skip
+
+
+def test_next_sentence_alone_equals_numpy():
+    """No MLM head: the same NSP logits, and gradients of the NSP loss alone."""
+    config = small_config(type_vocab_size=1)
+    p, data = parameters(config), pretraining_batch(config)
+    data["masked_lm_weights"][0, 0] = 1.0
+    grads = numpy_bert.new_grads()
+    outputs, backward = numpy_bert.bert(p, config, **{name: data[name] for name in batch(config)})
+    logits, nsp_backward = numpy_bert.nsp_head(p, outputs["pooler_output"])
+    cotangent = np.random.default_rng(2).standard_normal((BATCH, 2)).astype("float32")
+    backward(np.zeros_like(outputs["last_hidden_state"]), nsp_backward(cotangent, grads), grads)
+
+    model = BertForNextSentencePrediction(config)
+    layout = small_bert.pretraining_layout(p, config)
+    small_bert.assign(model, {path: v for path, v in layout.items() if not path.startswith("masked_lm/")})
+    outputs, of_variables, _ = outputs_and_gradients(
+        model, (batch(config),), dot({"seq_relationship_logits": cotangent})
+    )
+    assert list(outputs) == ["seq_relationship_logits"]
+    assert_close(outputs["seq_relationship_logits"], logits, EXACT, "seq_relationship_logits")
+    expected = small_bert.pretraining_layout(grads | {name: np.zeros(1) for name in p if "predictions" in name}, config)
+    assert_all_close(of_variables, {path: expected[path] for path in of_variables}, EXACT)
+    with pytest.raises(InputError, match="a BERT has no input 'masked_lm_positions'"):
+        model(batch(config) | {"masked_lm_positions": data["masked_lm_positions"]})
+
+
+def test_rows_that_pad_the_vocabulary_change_nothing():
+    """61 words in 64 rows, the last three with values that would win every softmax: they are never seen."""
+    config = small_config()
+    p, data = parameters(config), pretraining_batch(config)
+    expected, (mlm_loss, _), grads = numpy_pretraining(p, config, data)
+    values = small_bert.pretraining_layout(p, config)
+    words = "bert/embeddings/word_embeddings/embeddings"
+    values[words] = np.pad(values[words], ((0, 3), (0, 0)), constant_values=100.0)
+    model, objective = BertForPreTraining(config, pad_vocab_size_multiple_of=8), PretrainingObjective()
+    small_bert.assign(model, values)
+
+    weights = objective.weights(data)
+    outputs, of_variables, _ = outputs_and_gradients(
+        model, (objective.inputs(data),), lambda outputs: objective.loss(objective.figures(outputs, data), weights)
+    )
+    for name in expected:
+        assert_close(outputs[name], expected[name], EXACT, name)
+    figures = objective.figures(outputs, data)
+    assert value(figures, "mlm_loss") == pytest.approx(mlm_loss, rel=EXACT)
+    assert of_variables[words].shape == (64, 24)
+    assert not of_variables[words][61:].any()
+    of_variables[words] = of_variables[words][:61]
+    assert_all_close(of_variables, small_bert.pretraining_layout(grads, config), EXACT)
+    with pytest.raises(InputError, match=r"input_ids holds 61 at \(0, 0\), expected ids from 0 to 60"):
+        model({"input_ids": np.array([[61]], "int32")})
+
+
+@pytest.mark.parametrize("multiple", [0, 2.0])
+def test_a_multiple_that_is_none_stops(multiple):
+    with pytest.raises(
+        InputError, match=f"pad_vocab_size_multiple_of must be an integer of at least 1, got {multiple}"
+    ):
+        BertForMaskedLM(small_config(num_hidden_layers=1), pad_vocab_size_multiple_of=multiple)
 
 
 def test_without_positions_every_token_is_scored():

@@ -35,13 +35,15 @@ def pretraining_batch(config, seed=0):
     }
 
 
-def trained(steps, rate=3e-3, *, accumulation=1, optimizer=None, dropout=0.0, model_class=BertForPreTraining):
+def trained(
+    steps, rate=3e-3, *, accumulation=1, optimizer=None, dropout=0.0, model_class=BertForPreTraining, **settings
+):
     """(values of the variables before, after, the figures of each step, the norms) of a few steps on one batch."""
     make_deterministic(4)
     config = small_config(
         hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, initializer_range=0.2, num_hidden_layers=2
     )
-    model = model_class(config)
+    model = model_class(config, **settings)
     before = [np.array(ops.convert_to_numpy(v.value)) for v in model.trainable_variables]
     objective = PretrainingObjective(nsp := model_class is BertForPreTraining)
     step = make_step(model, objective, optimizer or BertAdamW(0.0), accumulation=accumulation)
@@ -72,6 +74,23 @@ def test_one_repeated_batch_is_learnt():
     assert history[-1]["nsp_loss"] < 0.05
     assert history[-1]["mlm_accuracy"] == 1
     assert history[-1]["nsp_accuracy"] == 1
+
+
+def test_rows_that_pad_the_vocabulary_change_no_step_and_stay_zero():
+    """61 words in 64 rows: same first values, losses and gradient norms; decay and momentum leave zeros zeros."""
+    _, plain, history, norms = trained(3, dropout=0.1)
+    before, padded, padded_history, padded_norms = trained(3, dropout=0.1, pad_vocab_size_multiple_of=16)
+    (words,) = [path for path in plain if path.endswith("word_embeddings/embeddings")]
+    assert (plain[words].shape, padded[words].shape) == ((61, 24), (64, 24))
+    assert before[0].shape == (64, 24)
+    assert not np.array_equal(before[0][:61], padded[words][:61])
+    assert not padded[words][61:].any()
+    padded[words] = padded[words][:61]
+    for path, value in plain.items():
+        np.testing.assert_allclose(padded[path], value, atol=1e-6, err_msg=path)
+    assert padded_norms == pytest.approx(norms, rel=1e-6)
+    for expected, figures in zip(history, padded_history, strict=True):
+        assert figures == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_nsp_only_the_mlm_loss_counts():
