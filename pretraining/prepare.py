@@ -259,7 +259,8 @@ def _claim(output, settings):
             shutil.rmtree(output / UNFINISHED, ignore_errors=True)  # left where the last run was killed at its end
             return before
         return None
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    begun = (output / UNFINISHED, output / UNFINISHED / f"{SETTINGS}.partial")  # by a run killed at its first file
+    if output.exists() and (not output.is_dir() or any(entry not in begun for entry in output.rglob("*"))):
         raise InputError(f"{output} exists and is no prepared corpus: choose another output directory")
     _write_json(output / UNFINISHED / SETTINGS, settings)
     return None

@@ -134,13 +134,13 @@ def read_tokenizer_directory(path):
 
 
 def write_tokenizer_directory(path, tokens, settings, model_max_length):
-    """Writes `vocab.txt` (a token a line, in the order of ids) and `tokenizer_config.json`."""
+    """Writes `tokenizer_config.json`, then `vocab.txt` (a token a line, in the order of ids): with it all is there."""
     config = SPECIAL_TOKENS | settings | {"model_max_length": model_max_length, "tokenizer_class": "BertTokenizer"}
-    with whole_file(Path(path) / VOCABULARY, "w") as stream:
-        stream.write("".join(token + "\n" for token in tokens))
     with whole_file(Path(path) / CONFIG, "w") as stream:
         json.dump(config, stream, indent=2, sort_keys=True)
         stream.write("\n")
+    with whole_file(Path(path) / VOCABULARY, "w") as stream:
+        stream.write("".join(token + "\n" for token in tokens))
 
 
 _PARTS = re.compile(r"[!-/:-@\[-`{-~]|[^!-/:-@\[-`{-~]+")  # an ASCII punctuation mark, or what stands between them
