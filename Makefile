@@ -19,15 +19,16 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-$(BIN)/python:
+# A stamp says that a step is whole: it is done again after an interruption, and when the requirements change.
+$(VENV)/venv.done:
 	$(PYTHON) -m venv $(VENV)
+	touch $@
 
-# A stamp a set of dependencies: installed again when the requirements change, and after an interruption.
-$(VENV)/demo.done: setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/demo.done: setup.cfg constraints.txt | $(VENV)/venv.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-$(VENV)/test.done: setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/test.done: setup.cfg constraints.txt | $(VENV)/venv.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@
 

@@ -43,13 +43,16 @@ _MODEL_HELP = "a model directory, the output of a run, a TF1 checkpoint, a Keras
 
 
 def main(argv=None):
-    """Runs the command line; returns the exit status: 0 done, 2 bad input."""
+    """Runs the command line; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
     except InputError as error:
         print(f"bert-tf: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bert-tf: interrupted; the same command does it again", file=sys.stderr)
+        return 130
     return 0
 
 

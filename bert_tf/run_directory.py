@@ -47,11 +47,14 @@ class RunDirectory:
             earlier = read_json(config_path)
             differing = [key for key in (settings | earlier) if settings.get(key) != earlier.get(key)]
             if differing:
-                changes = ", ".join(f"{key} {earlier.get(key)!r} there, {settings.get(key)!r} now" for key in differing)
+                changes = ", ".join(
+                    f"{key} {earlier.get(key)!r} there, {settings.get(key)!r} now" for key in differing[:3]
+                )
+                changes += f", and {len(differing) - 3} more" if len(differing) > 3 else ""
                 raise InputError(
                     f"{self.path} belongs to another run ({changes}); choose another --output or repeat its settings"
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(entry.name != "config.json.partial" for entry in self.path.iterdir()):
             raise InputError(
                 f"{self.path} holds files but no config.json of a run; choose an empty or new folder for --output"
             )

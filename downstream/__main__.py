@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 
 def main(argv=None):
-    """Runs one command; returns the exit status: 0, or 2 after one sentence about what the input has wrong."""
+    """Runs one command; returns the exit status: 0 done, 2 bad input (one sentence says what), 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="bert-finetune",
         description="Fine-tune a BERT and use it. Each command has its own --help.",
@@ -27,6 +27,9 @@ def main(argv=None):
     except InputError as error:
         print(f"bert-finetune: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bert-finetune: interrupted; the same command does it again", file=sys.stderr)
+        return 130
     return 0
 
 

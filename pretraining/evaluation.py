@@ -15,6 +15,7 @@ from bert_tf.training import make_step
 from pretraining.batches import PretrainingBatches
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
+from pretraining.settings import check_length
 from pretraining.shards import PreparedCorpus
 
 EVALUATION_SEED = 0
@@ -69,7 +70,7 @@ def evaluate_directory(model_path, data, *, max_seq_length=128, max_predictions=
     """The figures of a model directory on the held-out documents of a prepared corpus, and the baselines.
 
     Raises:
-        InputError: the model has no MLM head, or another vocabulary than the corpus.
+        InputError: the model has no MLM head, too few positions, or another vocabulary than the corpus.
     """
     corpus = PreparedCorpus(data)
     architecture = (read_json(model_directory(model_path) / "config.json").get("architectures") or ["none"])[0]
@@ -82,6 +83,7 @@ def evaluate_directory(model_path, data, *, max_seq_length=128, max_predictions=
             f"{model_path} has a vocabulary of {model.config.vocab_size:,} tokens and {data} was prepared with "
             f"{corpus.vocab_size:,}; prepare the corpus with the tokenizer of the model"
         )
+    check_length(max_seq_length, model.config, model_path)
     nsp = architecture == "BertForPreTraining"
     held_out = PretrainingBatches(
         corpus,

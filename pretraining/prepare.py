@@ -145,7 +145,8 @@ def _claim(output, settings):
             remove_tree(output / UNFINISHED)  # left where the last run was killed at its end
             return before
         return None
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    begun = (output / UNFINISHED, output / UNFINISHED / f"{SETTINGS}.partial")  # by a run killed at its first file
+    if output.exists() and (not output.is_dir() or any(entry not in begun for entry in output.rglob("*"))):
         raise InputError(f"{output} exists and is no prepared corpus: choose another output directory")
     write_json(output / UNFINISHED / SETTINGS, settings)
     return None

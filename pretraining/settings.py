@@ -155,6 +155,16 @@ def _require(holds, name, expected, value):
         raise InputError(f"{name} must be {expected}, got {value!r}")
 
 
+def check_length(max_seq_length, config, source):
+    """Stops where sequences are longer than the positions of the model that `source` (a name or a path) describes."""
+    limit = config.max_position_embeddings
+    if config.position_embedding_type != "relative" and max_seq_length > limit:
+        raise InputError(
+            f"max_seq_length {max_seq_length} is beyond max_position_embeddings {limit} of {source}; choose a shorter "
+            "length or more positions"
+        )
+
+
 def add_arguments(parser):
     """One option a field of `PretrainingSettings`: `--batch-size`, `--nsp` and `--no-nsp`, …"""
     for field in dataclasses.fields(PretrainingSettings):

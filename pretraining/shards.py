@@ -195,5 +195,13 @@ class PreparedCorpus:
         return [entry for entry in self.manifest[split]["shards"] if entry["documents"]]
 
     def open(self, entry):
-        """The `Shard` of one of those entries, memory-mapped."""
-        return open_shard(self.path / entry["file"])
+        """The `Shard` of one of those entries, memory-mapped, every id in it below `vocab_size`."""
+        file = self.path / entry["file"]
+        shard = open_shard(file)
+        largest = shard.tokens.max(initial=0)
+        if largest >= self.vocab_size:
+            raise InputError(
+                f"{file} holds the id {largest}, expected ids from 0 to {self.vocab_size - 1}, those of its "
+                "vocabulary: prepare the corpus again"
+            )
+        return shard

@@ -134,7 +134,7 @@ def read_tokenizer_directory(path):
 
 
 def write_tokenizer_directory(path, tokens, settings, model_max_length):
-    """Writes `vocab.txt` (a token a line, in the order of ids) and `tokenizer_config.json`."""
+    """Writes `tokenizer_config.json`, then `vocab.txt` (a token a line, in the order of ids): with it all is there."""
     config = SPECIAL_TOKENS | settings | {"model_max_length": model_max_length, "tokenizer_class": "BertTokenizer"}
-    write_whole(place(path) / VOCABULARY, "".join(token + "\n" for token in tokens).encode())
     write_whole(place(path) / CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
+    write_whole(place(path) / VOCABULARY, "".join(token + "\n" for token in tokens).encode())

@@ -27,6 +27,7 @@ from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
 from pretraining.outline import describe
+from pretraining.settings import check_length
 from pretraining.shards import MANIFEST, PreparedCorpus
 
 
@@ -151,11 +152,7 @@ def _configuration(settings, corpus, checkpoint):
             changes["initializer_range"] = settings.initializer_range
     config = config.replace(**changes)
     longest = max(phase.max_seq_length for phase in settings.phases())
-    if config.position_embedding_type != "relative" and longest > config.max_position_embeddings:
-        raise InputError(
-            f"max_seq_length {longest} is beyond max_position_embeddings {config.max_position_embeddings} of "
-            f"{settings.model or settings.config}; choose a shorter length or more positions"
-        )
+    check_length(longest, config, settings.model or settings.config)
     return config
 
 

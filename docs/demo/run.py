@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 # plateau for millions of tokens.
 VOCABULARY = 4000
 LENGTH = 64
-FULL = {"steps": 4000, "epochs": 3, "evaluate": 500, "gather": []}
-SHORT = {"steps": 60, "epochs": 1, "evaluate": 30, "gather": ["--limit", "600"]}
+FULL = {"steps": 4000, "epochs": 3, "evaluate": 500, "save": 200, "gather": []}
+SHORT = {"steps": 60, "epochs": 1, "evaluate": 30, "save": 20, "gather": ["--limit", "600"]}
 
 
 def main():
@@ -50,7 +50,7 @@ def demo(output, size):
 
     step("2. Vocabulary: WordPiece")
     run("-m", "pretraining", "vocab", text / "corpus.txt", "--output", tokenizer, "--vocab-size", VOCABULARY,
-        unless=tokenizer / "tokenizer_config.json")  # fmt: skip
+        unless=tokenizer / "vocab.txt")  # fmt: skip
 
     step("3. Corpus: sentences of token ids, 4 % of the documents held out")
     run("-m", "pretraining", "prepare", text / "corpus.txt", "--tokenizer", tokenizer, "--output", corpus,
@@ -60,7 +60,7 @@ def demo(output, size):
     run("-m", "pretraining", "train", "--data", corpus, "--output", pretrained, "--config", "bert-tiny",
         "--max-seq-length", LENGTH, "--max-predictions", 10, "--batch-size", 32, "--steps", size["steps"],
         "--warmup-share", 0.05, "--learning-rate", 1e-3, "--initializer-range", 0.08, "--dropout", 0.0,
-        "--evaluate-every", size["evaluate"], "--save-every", 200)  # fmt: skip
+        "--evaluate-every", size["evaluate"], "--save-every", size["save"])  # fmt: skip
 
     step("5. Fill a mask")
     run("-m", "bert_tf", "fill-mask", "--model", pretrained, "Returns [MASK] if the file does not exist.")
@@ -69,7 +69,7 @@ def demo(output, size):
     run("-m", "downstream", "classify", "--model", pretrained / "model", "--train", text / "train.tsv",
         "--validation", text / "validation.tsv", "--test", text / "test.tsv", "--text", "text", "--label", "package",
         "--output", finetuned, "--epochs", size["epochs"], "--learning-rate", 5e-4,
-        "--max-seq-length", 128)  # fmt: skip
+        "--max-seq-length", 128, "--save-every", size["save"])  # fmt: skip
 
     step("7. Export: one SavedModel that takes raw text")
     run("-m", "bert_tf", "export", "--model", finetuned, "--output", served, unless=served / "saved_model.pb")
@@ -117,7 +117,14 @@ def run(*words, unless=None):
         return
     print(f"$ python {shlex.join(words)}", flush=True)
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # without TensorFlow's notes on the missing GPU
-    subprocess.run([sys.executable, *words], check=True, env=quiet)
+    process = subprocess.Popen([sys.executable, *words], env=quiet)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached the step as well: it may be writing a checkpoint
+        raise
+    if status:
+        raise subprocess.CalledProcessError(status, process.args)
 
 
 if __name__ == "__main__":
