@@ -14,6 +14,7 @@ from bert_tf.errors import InputError
 
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu", "silu", "tanh")  # "gelu" is the erf form, "gelu_new" the tanh form
 POSITION_EMBEDDING_TYPES = ("absolute", "sinusoidal", "relative")
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # -> Keras' dtype policy
 
 # Vocabulary size of the published checkpoints (the line count of each vocab.txt in google-research/bert, README).
 _PUBLISHED = {

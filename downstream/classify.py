@@ -12,11 +12,12 @@ import numpy as np
 from keras import ops
 
 from bert_tf.checkpoints import read_checkpoint
+from bert_tf.config import PRECISIONS
 from bert_tf.errors import InputError
 from bert_tf.files import whole_directory
 from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.run_directory import RunDirectory
-from bert_tf.training import PRECISIONS, make_deterministic
+from bert_tf.training import make_deterministic
 from downstream.baselines import Baselines
 from downstream.examples import read_examples
 from downstream.features import open_tokenizer, tokenize

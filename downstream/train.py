@@ -8,10 +8,11 @@ import dataclasses
 import math
 
 from bert_tf.budget import Budget
+from bert_tf.config import PRECISIONS
 from bert_tf.errors import InputError
 from bert_tf.loss_scale import LossScale
 from bert_tf.optimization import BertAdamW
-from bert_tf.training import PRECISIONS, make_step
+from bert_tf.training import make_step
 from bert_tf.training_loop import TrainingLoop
 from downstream.batches import TrainingBatches, choose_lengths
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from bert_tf.errors import InputError
-from pretraining.settings import PretrainingSettings, add_arguments
+from pretraining.settings import PretrainingSettings, add_arguments, add_device_arguments
 
 
 def main(argv=None):
@@ -135,12 +135,17 @@ def _add_train(commands):
     parser.add_argument("--output", required=True, help="the run directory: new, or that of the same run")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; nothing is written")
     add_arguments(parser)
+    add_device_arguments(parser)
 
 
-def _train(output, dry_run, **settings):
+def _train(output, dry_run, devices, model_parallel, coordinator, num_processes, process_id, **settings):
+    from bert_tf.devices import open_devices
     from pretraining.train import pretrain
 
-    pretrain(output, PretrainingSettings(**settings), dry_run=dry_run)
+    settings = PretrainingSettings(**settings)
+    opened = open_devices(devices, model_parallel, coordinator, num_processes, process_id)
+    with opened.speaking():
+        pretrain(output, settings, dry_run=dry_run, devices=opened)
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluate

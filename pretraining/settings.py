@@ -10,8 +10,8 @@ import types
 import typing
 
 from bert_tf.budget import Budget
+from bert_tf.config import PRECISIONS
 from bert_tf.errors import InputError
-from bert_tf.training import PRECISIONS
 
 
 def _setting(default, description):
@@ -155,3 +155,26 @@ def add_arguments(parser):
             optional = isinstance(field.type, types.UnionType)
             kind = typing.get_args(field.type)[0] if optional else field.type
             parser.add_argument(option, type=kind, default=field.default, help=text)
+
+
+def add_device_arguments(parser):
+    """The options of `bert_tf.devices.open_devices`: where a run is computed, which does not decide its result."""
+    parser.add_argument(
+        "--devices", type=_device_count, default=1, help="how many devices train together, or all; several need JAX"
+    )
+    parser.add_argument(
+        "--model-parallel", type=int, default=1, help="how many of them share one copy of the large weights"
+    )
+    parser.add_argument(
+        "--coordinator", help="for several hosts, on each: HOST:PORT of process 0, or auto on a cluster that knows it"
+    )
+    parser.add_argument("--num-processes", type=int, help="for several hosts: how many processes; not with auto")
+    parser.add_argument(
+        "--process-id", type=int, help="for several hosts: which of them this is, from 0; not with auto"
+    )
+
+
+def _device_count(text):
+    if text != "all" and not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, or all, got {text!r}")
+    return text if text == "all" else int(text)
