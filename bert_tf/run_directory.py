@@ -26,7 +26,7 @@ class RunDirectory:
     Args:
         path: the folder.
         settings: everything that decides the result, as JSON values.
-        writes: False on a host that leaves the writing to another one; it sees what that one has written.
+        writes: False on a host that leaves the writing to another one, and reads what is there.
 
     Raises:
         InputError: the folder holds something else, or a run with other settings.
@@ -41,8 +41,7 @@ class RunDirectory:
         self._results_path = self.path / "results.json"
         self._writes = writes
         self._writer = None
-        if writes:
-            self._claim(json.loads(json.dumps(settings)))
+        self._claim(json.loads(json.dumps(settings)))
 
     def _claim(self, settings):
         config_path = self.path / "config.json"
@@ -54,11 +53,11 @@ class RunDirectory:
                 raise InputError(
                     f"{self.path} belongs to another run ({changes}); choose another --output or repeat its settings"
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self._writes and self.path.exists() and any(self.path.iterdir()):
             raise InputError(
                 f"{self.path} holds files but no config.json of a run; choose an empty or new folder for --output"
             )
-        else:
+        elif self._writes:
             with whole_file(config_path, "w") as stream:
                 stream.write(json.dumps(settings, indent=2) + "\n")
 

@@ -142,9 +142,15 @@ def _require(holds, name, expected, value):
         raise InputError(f"{name} must be {expected}, got {value!r}")
 
 
-def add_arguments(parser):
-    """One option a field of `PretrainingSettings`: `--batch-size`, `--nsp` and `--no-nsp`, …"""
+# Those that decide the compiled step.
+PLANNED = "config dropout max_seq_length max_predictions nsp batch_size accumulation clip_norm precision".split()
+
+
+def add_arguments(parser, names=None):
+    """One option a field of `PretrainingSettings`, of all or those in `names`: `--batch-size`, `--nsp`/`--no-nsp`, …"""
     for field in dataclasses.fields(PretrainingSettings):
+        if names is not None and field.name not in names:
+            continue
         option = "--" + field.name.replace("_", "-")
         text = field.metadata["help"]
         if field.type is bool:

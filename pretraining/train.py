@@ -68,7 +68,7 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
     baseline = baselines(corpus, _batches(corpus, settings, phases[0], "held_out", EVALUATION_SEED, Devices()), limit)
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
-    model = _open_model(settings, config, checkpoint)
+    model = open_model(settings, config, checkpoint)
     optimizer = BertAdamW(settings.learning_rate, weight_decay_rate=settings.weight_decay)
     optimizer.build(model.trainable_variables)
     loss_scale = LossScale() if settings.precision == "float16" else None
@@ -162,11 +162,7 @@ def _configuration(settings, corpus, checkpoint):
             )
         changes = {}
     else:
-        name = settings.config or "bert-base-uncased"
-        if name not in NAMED_SIZES and Path(name).exists():
-            config = BertConfig.from_json_file(name)
-        else:
-            config = BertConfig.from_name(name)  # an unknown name stops with the nearest size
+        config = read_configuration(settings.config)
         changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
         if settings.initializer_range is not None:
             changes["initializer_range"] = settings.initializer_range
@@ -180,7 +176,15 @@ def _configuration(settings, corpus, checkpoint):
     return config
 
 
-def _open_model(settings, config, checkpoint):
+def read_configuration(name):
+    """The `BertConfig` of a named size or of a file; None is the default."""
+    name = name or "bert-base-uncased"
+    if name not in NAMED_SIZES and Path(name).exists():
+        return BertConfig.from_json_file(name)
+    return BertConfig.from_name(name)  # an unknown name stops with the nearest size
+
+
+def open_model(settings, config, checkpoint):
     """The model with the dropout of the pretraining, from random weights or from a checkpoint."""
     model_class = BertForPreTraining if settings.nsp else BertForMaskedLM
     dropout = {}
