@@ -51,7 +51,8 @@ class Devices:
         self.is_main = host == 0
 
     def __str__(self):
-        return f"{self.count} on {self.num_hosts} hosts: {self._parts} parts of a batch x {self._places} of the weights"
+        hosts = f" on {self.num_hosts} hosts" if self.num_hosts > 1 else ""
+        return f"{self.count}{hosts}: {self._parts} parts of a batch x {self._places} of the weights"
 
     def check(self, config, batch_size, accumulation):
         """Raises InputError where the axes of the mesh do not divide a `BertConfig` or a batch."""

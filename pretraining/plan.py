@@ -86,11 +86,11 @@ def plan(settings, topology, *, model_parallel=1, vocab_size=None, find_largest_
     products = settings.batch_size * pretraining_flops(config, settings.max_seq_length, settings.max_predictions)
     result["matrix_flops_a_step"] = products
     tokens = settings.batch_size * settings.max_seq_length
-    say(f"FLOPs:     {products:.3e} a step in matrix products = {products / tokens / 1e6:,.0f} million a token")
+    say(f"FLOPs:     {products:.3e} a step in matrix products = {products / tokens / 1e6:,.4g} million a token")
     counted = result.pop("flops_a_device", 0) * len(chips)
     if counted and settings.accumulation <= 2:  # the compiler counts one round of the loop over micro-batches 2, 3, …
         result["flops_a_step"] = counted
-        say(f"           {counted:.3e} as the compiler counts = {counted / tokens / 1e6:,.0f} million a token")
+        say(f"           {counted:.3e} as the compiler counts = {counted / tokens / 1e6:,.4g} million a token")
     if find_largest_batch:
         unit = settings.accumulation * devices.distribution.num_model_replicas
         known = {settings.batch_size: result["fits"]}
