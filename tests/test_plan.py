@@ -120,13 +120,13 @@ def test_a_tiny_model_fits_and_ten_million_words_do_not(tmp_path):
     assert figures["matrix_flops_a_step"] == products
     assert products < figures["flops_a_step"] < 3 * products  # so narrow a model has much beside its products
 
-    # 10 million words x 128 x 4 bytes are 4.8 GiB: with two moments and a gradient 19 GiB.
+    # 10 million words x 128 x 4 bytes are 4.77 GiB: with two moments, a gradient and its sum over the chips 23.8.
     run = run_plan(tmp_path, *shape, "--batch-size", "8", "--vocab-size", "10000000", "--json", str(file))
     assert run.returncode == 0, run.stderr
     assert "of 15.75 GiB a device" in run.stdout
     figures = json.loads(file.read_text())
     assert not figures["fits"]
-    assert 19 * 2**30 < figures["needed_bytes"] < 21 * 2**30
+    assert 19 * 2**30 < figures["needed_bytes"] < 26 * 2**30
 
 
 @pytest.mark.skipif(not has_libtpu, reason="libtpu is not installed (the extra `tpu`)")
