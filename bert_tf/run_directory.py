@@ -26,18 +26,20 @@ class RunDirectory:
     Args:
         path: the folder.
         settings: everything that decides the result, as JSON values.
+        writes: False on a host that leaves the writing to another one, and reads what is there.
 
     Raises:
         InputError: the folder holds something else, or a run with other settings.
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path, settings, writes=True):
         self.path = Path(path)
         self.model_path = self.path / "model"
         self.checkpoints_path = self.path / "checkpoints"
         self.curve_path = self.path / "learning_curve.png"
         self._metrics_path = self.path / "metrics.jsonl"
         self._results_path = self.path / "results.json"
+        self._writes = writes
         self._writer = None
         self._claim(json.loads(json.dumps(settings)))
 
@@ -54,11 +56,15 @@ class RunDirectory:
                 raise InputError(
                     f"{self.path} belongs to another run ({changes}); choose another --output or repeat its settings"
                 )
-        elif self.path.exists() and any(entry.name != "config.json.partial" for entry in self.path.iterdir()):
+        elif (
+            self._writes
+            and self.path.exists()
+            and any(entry.name != "config.json.partial" for entry in self.path.iterdir())
+        ):
             raise InputError(
                 f"{self.path} holds files but no config.json of a run; choose an empty or new folder for --output"
             )
-        else:
+        elif self._writes:
             with whole_file(config_path, "w") as stream:
                 stream.write(json.dumps(settings, indent=2) + "\n")
 
@@ -76,6 +82,8 @@ class RunDirectory:
 
     def continue_from(self, step):
         """Drops the lines of `metrics.jsonl` after `step`: they will be measured again."""
+        if not self._writes:
+            return
         kept = [line for line in self.metrics() if line["step"] <= step]
         with whole_file(self._metrics_path, "w") as stream:
             stream.writelines(json.dumps(line) + "\n" for line in kept)
@@ -83,6 +91,8 @@ class RunDirectory:
 
     def log(self, step, figures):
         """Adds one line to `metrics.jsonl` and the same figures to TensorBoard."""
+        if not self._writes:
+            return
         with open(self._metrics_path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **figures}) + "\n")
             stream.flush()

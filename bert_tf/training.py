@@ -48,7 +48,7 @@ def make_deterministic(seed):
         tf.config.experimental.enable_op_determinism()
 
 
-def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0, loss_scale=None):
+def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0, loss_scale=None, distribution=None):
     """A compiled step for the backend that Keras runs on.
 
     Args:
@@ -58,14 +58,17 @@ def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0
         accumulation: the number of micro-batches a batch is split into; it must divide the batch size.
         clip_norm: the largest global norm of the mean gradient.
         loss_scale: a `bert_tf.loss_scale.LossScale` for float16, else None.
+        distribution: that of `bert_tf.devices.Devices`, for several devices on JAX; else None. Each host then passes
+            its rows of a batch and gets the figures of the whole batch.
 
     Returns an object with
         train(batch, rate) -> {name: (sum, weight)}   one update at the learning rate `rate`: the objective's figures,
             `gradient_norm` before clipping, and `skipped`, 1 where the gradient was not finite: then nothing but
             the dropout seeds (and the loss scale) has changed, and every other figure has the weight 0
         evaluate(batch) -> {name: (sum, weight)}      no dropout, no update
-        gradients(batch) -> the mean gradient by trainable variable, not clipped; no update
-        sync()   puts the current values into the Keras variables (needed before they are read or saved)
+        gradients(batch) -> the mean gradient by trainable variable, from the Keras variables; not clipped, no update
+        sync()   puts the current values into the Keras variables (needed before they are read or saved); all hosts
+            must call it together
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -74,4 +77,8 @@ def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0
         from bert_tf.jax_step import JaxStep as Step
     else:
         raise NotImplementedError(f"training runs on the Keras backends tensorflow and jax, got {backend}")
-    return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale)
+    if distribution is None:
+        return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale)
+    if backend != "jax":
+        raise NotImplementedError(f"several devices need the Keras backend jax, got {backend}")
+    return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale, distribution)

@@ -11,6 +11,7 @@ import time
 
 from tqdm import tqdm
 
+from bert_tf.devices import Devices
 from bert_tf.errors import InputError
 from bert_tf.figures import RunningFigures
 from bert_tf.non_finite import first_non_finite
@@ -32,7 +33,8 @@ class TrainingLoop:
         rate: the learning rate as a function of the progress, from 0.0 at the first update to below 1.0 at the last.
         log_every, save_every, evaluate_every: numbers of steps.
         skip_non_finite: go on after an update whose gradient is not finite, and count it, instead of stopping.
-        peak_flops: operations a second that the devices can do, for the MFU; None where it is not known.
+        peak_flops: operations a second that a device can do, for the MFU; None where it is not known.
+        devices: the `Devices` that train; the first host writes what the run leaves, all read the checkpoints.
 
     Attributes:
         done: updates made or skipped so far.
@@ -42,16 +44,18 @@ class TrainingLoop:
     """
 
     def __init__(self, run, variables, budget, rate, *, log_every, save_every, evaluate_every, skip_non_finite=False,
-                 peak_flops=None):  # fmt: skip
+                 peak_flops=None, devices=None):  # fmt: skip
         self.run, self.variables, self.budget, self.rate = run, variables, budget, rate
         self.log_every, self.save_every, self.evaluate_every = log_every, save_every, evaluate_every
         self.skip_non_finite = skip_non_finite
+        self.devices = devices or Devices()
         self.done, progress = restore_training_checkpoint(run.checkpoints_path, variables) or (0, {})
+        self.devices.check_same(self.done, "the step of the newest undamaged checkpoint")
         self.place, self.state = progress.get("place"), progress.get("state", {})
         self.skipped, self._skipped_in_a_row = progress.get("skipped", 0), progress.get("skipped_in_a_row", 0)
         self._figures = RunningFigures(progress.get("figures"))
-        self._clock = _Clock(progress.get("seconds", 0.0), peak_flops)
-        self.progress = budget.progress(self.done, self._clock.seconds())
+        self._clock = _Clock(progress.get("seconds", 0.0), peak_flops and peak_flops * self.devices.count)
+        self.progress = self._progress()
         if self.done:
             print(f"Continuing after step {self.done:,}.")
         run.continue_from(self.done)
@@ -74,17 +78,18 @@ class TrainingLoop:
         """
         unchecked = []  # the last update and its batch: read one step late, so that the device need not wait for us
         bar = tqdm(total=self.budget.steps, initial=self.done, unit="step", disable=None, dynamic_ncols=True)
-        with StopRequest() as stop, bar, contextlib.closing(batches):
+        with StopRequest(self.devices.num_hosts) as stop, bar, contextlib.closing(batches):
             while self.progress < until:
                 self.place, batch = next(batches)
                 rate = self.rate(self.progress)
                 figures = step.train(batch, rate)
-                places, tokens = batch["attention_mask"].size, int(batch["attention_mask"].sum())
+                hosts = self.devices.num_hosts  # this one's rows stand for those of the others
+                places, tokens = hosts * batch["attention_mask"].size, hosts * int(batch["attention_mask"].sum())
                 self._figures.add(figures | {"padding": (places - tokens, places)})
                 self.done += 1
                 self._clock.stepped(tokens, flops)
-                self.progress = self.budget.progress(self.done, self._clock.seconds())
-                ends, stops = self.progress >= 1, stop.requested  # a request that comes later is for the next step
+                self.progress = self._progress()
+                ends, stops = self.progress >= 1, stop.stops_after(self.done)  # a later request is for the next step
                 bar.update()
                 log = ends or self.done % self.log_every == 0
                 save = ends or self.done % self.save_every == 0 or stops
@@ -107,6 +112,11 @@ class TrainingLoop:
                 if stops and not ends:
                     print(f"Stopped at step {self.done:,} as asked; the same command continues.", file=sys.stderr)
                     raise SystemExit(STOPPED)
+
+    def _progress(self):
+        """The share of the budget used; where time decides, the first host's clock does, for all of them."""
+        seconds = self._clock.seconds()
+        return self.budget.progress(self.done, self.devices.from_main(seconds) if self.budget.hours else seconds)
 
     def _log(self, bar, rate):
         figures = self._figures.values()
@@ -155,7 +165,9 @@ class TrainingLoop:
             "skipped_in_a_row": self._skipped_in_a_row,
             "state": self.state,
         }
-        save_training_checkpoint(self.run.checkpoints_path, self.done, self.variables, progress)
+        if self.devices.is_main:
+            save_training_checkpoint(self.run.checkpoints_path, self.done, self.variables, progress)
+        self.devices.wait_for_all("checkpoint")  # or a host could leave before it is whole
 
 
 def _shown(value):

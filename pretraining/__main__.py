@@ -1,10 +1,12 @@
-"""`bert-pretrain` and `python -m pretraining`: vocab, prepare, train, evaluate."""
+"""`bert-pretrain` and `python -m pretraining`: vocab, prepare, train, evaluate, plan."""
 
 import argparse
+import os
 import sys
+from json import dumps
 
 from bert_tf.errors import InputError
-from pretraining.settings import PretrainingSettings, add_arguments
+from pretraining.settings import PLANNED, PretrainingSettings, add_arguments, add_device_arguments
 
 
 def main(argv=None):
@@ -17,6 +19,7 @@ def main(argv=None):
     _add_prepare(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_plan(commands)
     arguments = vars(parser.parse_args(argv))
     run = arguments.pop("run")
     try:
@@ -156,12 +159,17 @@ def _add_train(commands):
     parser.add_argument("--output", required=True, help="the run directory: new, or that of the same run")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; nothing is written")
     add_arguments(parser)
+    add_device_arguments(parser)
 
 
-def _train(output, dry_run, **settings):
+def _train(output, dry_run, devices, model_parallel, coordinator, num_processes, process_id, **settings):
+    from bert_tf.devices import open_devices
     from pretraining.train import pretrain
 
-    pretrain(output, PretrainingSettings(**settings), dry_run=dry_run)
+    settings = PretrainingSettings(**settings)
+    opened = open_devices(devices, model_parallel, coordinator, num_processes, process_id)
+    with opened.speaking():
+        pretrain(output, settings, dry_run=dry_run, devices=opened)
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluate
@@ -189,6 +197,45 @@ def _evaluate(model, data, **options):
 
     for name, value in evaluate_directory(model, data, **options).items():
         print(f"{name:30} {value:.4f}")
+
+
+# -------------------------------------------------------------------------------------------------------------- plan
+
+
+def _add_plan(commands):
+    parser = _command(
+        commands,
+        "plan",
+        _plan,
+        "say what a training step takes on TPUs, on a machine without one",
+        "Compiles the step of `train` with the TPU compiler (pip install 'bert-tf[tpu]') for a topology, and says "
+        "whether it fits, what every chip holds and how many operations a step has. Compiling takes minutes.",
+    )
+    parser.add_argument(
+        "--topology", required=True, help="type and shape of the TPUs: v5e:2x4, v5p:2x2x2, v6e:4x4, v4:2x2x4, …"
+    )
+    parser.add_argument("--model-parallel", type=int, default=1, help="how many chips share one copy of the weights")
+    parser.add_argument("--vocab-size", type=int, help="that of the corpus; that of the configuration if not given")
+    parser.add_argument("--find-largest-batch", action="store_true", help="also find the largest batch that fits")
+    parser.add_argument("--json", help="also write the figures to this file")
+    add_arguments(parser, PLANNED)
+
+
+def _plan(topology, model_parallel, vocab_size, find_largest_batch, json, **settings):
+    os.environ["KERAS_BACKEND"] = "jax"  # before Keras is imported: TPUs train on JAX
+    from bert_tf.files import whole_file
+    from pretraining.plan import plan
+
+    figures = plan(
+        PretrainingSettings(data="", **settings),
+        topology,
+        model_parallel=model_parallel,
+        vocab_size=vocab_size,
+        find_largest_batch=find_largest_batch,
+    )
+    if json:
+        with whole_file(json, "w") as stream:
+            stream.write(dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import keras
 from pretraining.evaluation import unigram_entropy
 
 
-def describe(settings, corpus, model, optimizer, batches, baseline):
+def describe(settings, corpus, model, optimizer, batches, baseline, devices):
     """The lines to print.
 
     Args:
         batches: the training `PretrainingBatches` of each phase.
         baseline: {name: value} of what a model reaches that reads nothing.
+        devices: the `Devices` to train on.
     """
     config, budget = model.config, settings.budget()
     manifest = corpus.manifest
@@ -37,6 +38,8 @@ def describe(settings, corpus, model, optimizer, batches, baseline):
             line += f"; {steps:,.0f} steps = {steps / per_epoch:.1f} epochs = at most {places:,.0f} tokens"
         lines.append(line)
         largest = max(largest, activation_bytes(config, phase, settings.precision))
+    if devices.count > 1:
+        lines.append(f"devices:   {devices}; the memory is that of all together")
     state = state_bytes(model, optimizer)
     lines.append(
         f"memory:    {_gib(state)} for weights, gradients and optimizer, about {_gib(largest)} for activations"

@@ -165,9 +165,18 @@ def check_length(max_seq_length, config, source):
         )
 
 
-def add_arguments(parser):
-    """One option a field of `PretrainingSettings`: `--batch-size`, `--nsp` and `--no-nsp`, …"""
+# Those that decide the compiled step.
+PLANNED = (
+    "config dropout pad_vocab_size_multiple_of max_seq_length max_predictions nsp batch_size accumulation optimizer "
+    "clip_norm precision"
+).split()
+
+
+def add_arguments(parser, names=None):
+    """One option a field of `PretrainingSettings`, of all or those in `names`: `--batch-size`, `--nsp`/`--no-nsp`, …"""
     for field in dataclasses.fields(PretrainingSettings):
+        if names is not None and field.name not in names:
+            continue
         option = "--" + field.name.replace("_", "-")
         text = field.metadata["help"]
         if field.type is bool:
@@ -178,3 +187,26 @@ def add_arguments(parser):
             optional = isinstance(field.type, types.UnionType)
             kind = typing.get_args(field.type)[0] if optional else field.type
             parser.add_argument(option, type=kind, default=field.default, help=text)
+
+
+def add_device_arguments(parser):
+    """The options of `bert_tf.devices.open_devices`: where a run is computed, which does not decide its result."""
+    parser.add_argument(
+        "--devices", type=_device_count, default=1, help="how many devices train together, or all; several need JAX"
+    )
+    parser.add_argument(
+        "--model-parallel", type=int, default=1, help="how many of them share one copy of the large weights"
+    )
+    parser.add_argument(
+        "--coordinator", help="for several hosts, on each: HOST:PORT of process 0, or auto on a cluster that knows it"
+    )
+    parser.add_argument("--num-processes", type=int, help="for several hosts: how many processes; not with auto")
+    parser.add_argument(
+        "--process-id", type=int, help="for several hosts: which of them this is, from 0; not with auto"
+    )
+
+
+def _device_count(text):
+    if text != "all" and not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, or all, got {text!r}")
+    return text if text == "all" else int(text)

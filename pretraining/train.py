@@ -14,6 +14,7 @@ import keras
 from bert_tf.checkpoints import read_checkpoint
 from bert_tf.choices import PRECISIONS, make_optimizer
 from bert_tf.config import NAMED_SIZES, BertConfig
+from bert_tf.devices import Devices
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from bert_tf.flops import device_name, peak_of, pretraining_flops
@@ -31,13 +32,14 @@ from pretraining.settings import check_length
 from pretraining.shards import MANIFEST, PreparedCorpus
 
 
-def pretrain(output, settings, *, dry_run=False):
+def pretrain(output, settings, *, dry_run=False, devices=None):
     """Trains, or continues, until the budget is used; returns the final figures.
 
     Args:
         output: the run directory.
         settings: a `pretraining.settings.PretrainingSettings`.
         dry_run: print the plan and return None: nothing is written.
+        devices: a `bert_tf.devices.Devices`; a run can be continued on others. The first host writes.
 
     Raises:
         InputError: data, configuration, model or run directory that cannot be used; an update that is not finite.
@@ -47,27 +49,32 @@ def pretrain(output, settings, *, dry_run=False):
     corpus = PreparedCorpus(settings.data)
     checkpoint = read_checkpoint(settings.model) if settings.model else None
     config = _configuration(settings, corpus, checkpoint)
+    devices = devices or Devices()
+    for phase in settings.phases():
+        devices.check(config, phase.batch_size, phase.accumulation)
     if not dry_run:
         asked = {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
-        run = RunDirectory(output, asked | {"model_sha256": checkpoint.sha256() if checkpoint else None})
+        asked |= {"model_sha256": checkpoint.sha256() if checkpoint else None}
+        run = RunDirectory(output, asked, devices.is_main)
+        devices.wait_for_all("run directory")
         if run.results is not None:
             print(f"{output} holds a finished run of {run.results['steps']:,} steps; nothing to do.")
             return run.results
 
     # ---- Data, model, optimizer --------------------------------------------------------------------------------
     phases = settings.phases()
-    train_batches = [_batches(corpus, settings, phase, "train", settings.seed) for phase in phases]
-    held_out_batches = [_batches(corpus, settings, phase, "held_out", EVALUATION_SEED) for phase in phases]
+    train_batches = [_batches(corpus, settings, phase, "train", settings.seed, devices) for phase in phases]
+    held_out_batches = [_batches(corpus, settings, phase, "held_out", EVALUATION_SEED, devices) for phase in phases]
     limit = settings.evaluation_batches
-    baseline = baselines(corpus, held_out_batches[0], limit)
+    baseline = baselines(corpus, _batches(corpus, settings, phases[0], "held_out", EVALUATION_SEED, Devices()), limit)
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
-    model = _open_model(settings, config, checkpoint)
+    model = open_model(settings, config, checkpoint)
     optimizer = make_optimizer(settings.optimizer, settings.learning_rate, weight_decay_rate=settings.weight_decay)
     optimizer.build(model.trainable_variables)
     loss_scale = LossScale() if settings.precision == "float16" else None
     objective = PretrainingObjective(settings.nsp)
-    print(describe(settings, corpus, model, optimizer, train_batches, baseline))
+    print(describe(settings, corpus, model, optimizer, train_batches, baseline, devices))
     if dry_run:
         return None
 
@@ -82,6 +89,7 @@ def pretrain(output, settings, *, dry_run=False):
         evaluate_every=settings.evaluate_every,
         skip_non_finite=settings.skip_non_finite,
         peak_flops=peak_of(device_name(), settings.precision),
+        devices=devices,
     )
     for number, phase in enumerate(phases):
         if loop.state.get("phase", 0) > number:
@@ -96,6 +104,7 @@ def pretrain(output, settings, *, dry_run=False):
             accumulation=phase.accumulation,
             clip_norm=settings.clip_norm,
             loss_scale=loss_scale,
+            distribution=devices.distribution,
         )
 
         loop.train(
@@ -111,12 +120,14 @@ def pretrain(output, settings, *, dry_run=False):
     metrics = _held_out(step, held_out_batches[0], limit)
     if len(phases) > 1:
         metrics |= _held_out(step, held_out_batches[1], limit, f"held_out_{phases[1].max_seq_length}_")
-    model.config = config  # fine-tuning begins with the configuration's own dropout, whatever pretraining took
-    model.save_pretrained(run.model_path)
-    copy_tokenizer(corpus, run.model_path)
-    _draw(run, settings, baseline)
-    results = {"metrics": metrics, "baselines": baseline, "steps": loop.done, "parameters": model.count_params()}
-    run.finish(results | {"skipped_updates": loop.skipped})
+    if devices.is_main:
+        model.config = config  # fine-tuning begins with the configuration's own dropout, whatever pretraining took
+        model.save_pretrained(run.model_path)
+        copy_tokenizer(corpus, run.model_path)
+        _draw(run, settings, baseline)
+        results = {"metrics": metrics, "baselines": baseline, "steps": loop.done, "parameters": model.count_params()}
+        run.finish(results | {"skipped_updates": loop.skipped})
+    devices.wait_for_all("results")
     print(f"model: {run.model_path}   learning curve: {run.curve_path}   TensorBoard: {run.path / 'tensorboard'}")
     return run.results
 
@@ -142,11 +153,7 @@ def _configuration(settings, corpus, checkpoint):
             )
         changes = {}
     else:
-        name = settings.config or "bert-base-uncased"
-        if name not in NAMED_SIZES and Path(name).exists():
-            config = BertConfig.from_json_file(name)
-        else:
-            config = BertConfig.from_name(name)  # an unknown name stops with the nearest size
+        config = read_configuration(settings.config)
         changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
         if settings.initializer_range is not None:
             changes["initializer_range"] = settings.initializer_range
@@ -156,7 +163,15 @@ def _configuration(settings, corpus, checkpoint):
     return config
 
 
-def _open_model(settings, config, checkpoint):
+def read_configuration(name):
+    """The `BertConfig` of a named size or of a file; None is the default."""
+    name = name or "bert-base-uncased"
+    if name not in NAMED_SIZES and Path(name).exists():
+        return BertConfig.from_json_file(name)
+    return BertConfig.from_name(name)  # an unknown name stops with the nearest size
+
+
+def open_model(settings, config, checkpoint):
     """The model with the dropout of the pretraining, from random weights or from a checkpoint."""
     model_class = BertForPreTraining if settings.nsp else BertForMaskedLM
     padding = {"pad_vocab_size_multiple_of": settings.pad_vocab_size_multiple_of}
@@ -183,7 +198,8 @@ def copy_tokenizer(corpus, path):
             stream.write(file.read_bytes())
 
 
-def _batches(corpus, settings, phase, split, seed):
+def _batches(corpus, settings, phase, split, seed, devices):
+    """The rows of this host."""
     return PretrainingBatches(
         corpus,
         split=split,
@@ -195,6 +211,8 @@ def _batches(corpus, settings, phase, split, seed):
         nsp=settings.nsp,
         short_seq_prob=settings.short_seq_prob,
         seed=seed,
+        reader=devices.host,
+        num_readers=devices.num_hosts,
     )
 
 
