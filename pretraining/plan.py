@@ -58,7 +58,7 @@ def plan(settings, topology, *, model_parallel=1, vocab_size=None, find_largest_
     kind, number = chips[0].device_kind, len({tuple(chip.coords) for chip in chips})
     hbm = HBM[kind] * GIB * number // len(chips)
     with keras.StatelessScope(initialize_variables=False):  # variables with shapes and without values
-        model = open_model(settings, config, None)
+        model = open_model(settings, config)
     optimizer = make_optimizer(settings.optimizer, settings.learning_rate, weight_decay_rate=settings.weight_decay)
     with keras.StatelessScope(initialize_variables=False):
         optimizer.build(model.trainable_variables)
