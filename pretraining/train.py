@@ -15,7 +15,6 @@ from bert_tf.checkpoints import read_checkpoint
 from bert_tf.choices import PRECISIONS, make_optimizer
 from bert_tf.config import NAMED_SIZES, BertConfig
 from bert_tf.devices import Devices
-from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from bert_tf.flops import device_name, peak_of, pretraining_flops
 from bert_tf.learning_curve import draw_learning_curve
@@ -52,7 +51,7 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
     config = _configuration(settings, corpus, checkpoint)
     devices = devices or Devices()
     for phase in settings.phases():
-        devices.check(config, phase.batch_size, phase.accumulation)
+        devices.check(config, phase.batch_size, phase.accumulation, settings.pad_vocab_size_multiple_of)
     if not dry_run:
         asked = {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
         asked |= {"model_sha256": checkpoint.sha256() if checkpoint else None}
