@@ -127,6 +127,19 @@ def _parser():
         "later code of google-research/bert",
     )
     command.set_defaults(run=_convert)
+
+    command = commands.add_parser(
+        "extend-vocabulary",
+        help="add words of a domain to the vocabulary of a model",
+        description="Adds words to the vocabulary, behind the tokens that are there, and writes the model directory. "
+        "The vector of a new word is the mean of the vectors of the pieces that it was read as; every other id and "
+        "vector stays. A word that is a token already stays that token. Prepare a corpus with the new tokenizer and "
+        "go on pretraining from the new model.",
+    )
+    command.add_argument("--model", required=True, metavar="DIR", help=_MODEL_HELP)
+    command.add_argument("--words", required=True, metavar="FILE", help="a text file (UTF-8) with a word a line")
+    command.add_argument("--output", required=True, metavar="DIR", help="the folder to write: new or empty")
+    command.set_defaults(run=_extend_vocabulary)
     return parser
 
 
@@ -206,15 +219,9 @@ def _info(arguments):
 def _convert(arguments):
     from bert_tf.pretrained import STORED_DTYPES
 
-    output = Path(arguments.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists and is not an empty folder; give a new one to convert to")
+    output = _new_folder(arguments.output)
     folder, checkpoint = _read(arguments.source)
-    architecture = _architecture(checkpoint)
-    if architecture in ("BertForMaskedLM", "BertForNextSentencePrediction") and all(
-        map(checkpoint.holds, ("cls.predictions.", "cls.seq_relationship.", "bert.pooler."))
-    ):
-        architecture = "BertForPreTraining"  # the published checkpoints: named for one head, holding both
+    architecture = _architecture_of_all_heads(checkpoint)
     changes = {"hidden_act": arguments.hidden_act} if arguments.hidden_act else None
     model = _open(checkpoint, architecture, config_changes=changes)
     stored = {tensor.dtype.name for tensor in checkpoint.tensors.values()}
@@ -235,7 +242,40 @@ def _convert(arguments):
         print(f"{folder} has no vocabulary; the tokenizer is to be added.")
 
 
+# extend-vocabulary
+
+
+def _extend_vocabulary(arguments):
+    from bert_tf.vocabulary_extension import extend_vocabulary
+
+    output = _new_folder(arguments.output)
+    folder, checkpoint = _read(arguments.model)
+    try:
+        lines = Path(arguments.words).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {arguments.words}: {error}; expected a text file with a word a line") from None
+    words = [line.strip() for line in lines if line.strip()]
+    tokenizer = _tokenizer(folder)
+    model = _open(checkpoint, _architecture_of_all_heads(checkpoint))
+    extended, extended_tokenizer = extend_vocabulary(model, tokenizer, words)
+    with whole_directory(output) as partial:
+        extended.save_pretrained(partial)
+        extended_tokenizer.save_pretrained(partial)
+    added = extended_tokenizer.vocab_size - tokenizer.vocab_size
+    print(
+        f"Wrote {output}: {added:,} of {len(words):,} words added, the others are tokens already; "
+        f"{extended_tokenizer.vocab_size:,} tokens."
+    )
+
+
 # shared
+
+
+def _new_folder(path):
+    output = Path(path)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists and is not an empty folder; give a new one to write")
+    return output
 
 
 def _read(path):
@@ -262,6 +302,14 @@ def _fine_tuned_task(folder):
     """The task.json that `bert-finetune` keeps beside its model (downstream/tasks.py), else {}."""
     values = read_json(folder / "task.json") if (folder / "task.json").exists() else {}
     return values if "text" in values else {}  # a KerasHub preset has a task.json of another kind
+
+
+def _architecture_of_all_heads(checkpoint):
+    """As `_architecture`, but for the published checkpoints that are named for one pretraining head and hold both."""
+    architecture = _architecture(checkpoint)
+    both = all(map(checkpoint.holds, ("cls.predictions.", "cls.seq_relationship.", "bert.pooler.")))
+    named_for_one = architecture in ("BertForMaskedLM", "BertForNextSentencePrediction")
+    return "BertForPreTraining" if named_for_one and both else architecture
 
 
 def _architecture(checkpoint):

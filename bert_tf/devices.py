@@ -12,6 +12,7 @@ import io
 import keras
 import numpy as np
 
+from bert_tf.embeddings import padded_size
 from bert_tf.errors import InputError
 
 # Which axis of the mesh divides which axis of a weight; what is not named is whole on every device. A pattern sees the
@@ -54,13 +55,15 @@ class Devices:
         hosts = f" on {self.num_hosts} hosts" if self.num_hosts > 1 else ""
         return f"{self.count}{hosts}: {self._parts} parts of a batch x {self._places} of the weights"
 
-    def check(self, config, batch_size, accumulation):
-        """Raises InputError where the axes of the mesh do not divide a `BertConfig` or a batch."""
-        for name in ("num_attention_heads", "intermediate_size", "vocab_size"):
-            if getattr(config, name) % self._places:
+    def check(self, config, batch_size, accumulation, pad_vocab_size_multiple_of=1):
+        """Raises InputError where the axes of the mesh do not divide a `BertConfig` (its vocabulary padded) or a batch."""
+        sizes = {name: getattr(config, name) for name in ("num_attention_heads", "intermediate_size")}
+        sizes["vocab_size"] = padded_size(config.vocab_size, pad_vocab_size_multiple_of)
+        for name, size in sizes.items():
+            if size % self._places:
+                way_out = "--pad-vocab-size-multiple-of pads it" if name == "vocab_size" else "choose another"
                 raise InputError(
-                    f"{name} must be a multiple of --model-parallel, got {getattr(config, name):,} and {self._places}; "
-                    "choose another --model-parallel"
+                    f"{name} must be a multiple of --model-parallel, got {size:,} and {self._places}; {way_out}"
                 )
         if batch_size % (accumulation * self._parts):
             raise InputError(

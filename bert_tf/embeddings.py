@@ -4,8 +4,6 @@ Follows Devlin et al. 2018, figure 2 (`embedding_postprocessor` in google-resear
 positions follow Vaswani et al. 2017, section 3.5. Shapes: B batch, S sequence, H hidden.
 """
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
@@ -60,6 +58,15 @@ class LearnedPositions(keras.layers.Layer):
         }
 
 
+def padded_size(vocab_size, multiple_of):
+    """Rows for a vocabulary, padded.
+
+    >>> padded_size(61, 64), padded_size(64, 64), padded_size(61, 1)
+    (64, 64, 61)
+    """
+    return -(-vocab_size // multiple_of) * multiple_of
+
+
 @keras.saving.register_keras_serializable(package="bert_tf")
 class WordVectors(keras.initializers.Initializer):
     """Truncated normal vectors for the words, 0 in the rows of padding behind them.
@@ -110,7 +117,7 @@ class BertEmbeddings(keras.layers.Layer):
         super().__init__(**kwargs)
         # 1. layers
         self.word_embeddings = keras.layers.Embedding(
-            math.ceil(vocab_size / pad_vocab_size_multiple_of) * pad_vocab_size_multiple_of,
+            padded_size(vocab_size, pad_vocab_size_multiple_of),
             hidden_size,
             embeddings_initializer=WordVectors(vocab_size, initializer_range),
             dtype=self.dtype_policy,

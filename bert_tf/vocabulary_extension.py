@@ -6,8 +6,6 @@ The [unused] tokens of the published vocabularies stay as they are: to write ove
 an id that other people's files hold another meaning.
 """
 
-from itertools import count
-
 import numpy as np
 
 from bert_tf.characters import normalized_characters, read_unicode_table
@@ -33,6 +31,23 @@ def resize_token_embeddings(model, vocab_size):
     for name in _with_a_row_a_token(tensors):
         kept = tensors[name][:vocab_size]
         tensors[name] = np.concatenate([kept, fresh[name][len(kept) :]])
+    resized.load_tensors(tensors, model.name)
+    return resized
+
+
+def append_words(model, first, pieces):
+    """A model with one more word for each of `pieces`, whose vector and bias are the mean of theirs.
+
+    Args:
+        model: a model of this package, with any head; it is not changed.
+        first: the id of the first new word. Word vectors that the model has there already are overwritten.
+        pieces: for each new word, in the order of their ids, the ids that it is made of, all below `first`.
+    """
+    resized = resize_token_embeddings(model, max(model.config.vocab_size, first + len(pieces)))
+    tensors = _tensors(resized)
+    for name in _with_a_row_a_token(tensors):
+        for index, ids in enumerate(pieces, first):
+            tensors[name][index] = tensors[name][ids].mean(axis=0, dtype=np.float64)
     resized.load_tensors(tensors, model.name)
     return resized
 
@@ -72,15 +87,10 @@ def extend_vocabulary(model, tokenizer, words):
             reading = " ".join(token.decode() for token in tokens) or "nothing"
             raise InputError(f"the tokenizer reads {word!r} as {reading}, not as one word; give single words")
 
-    resized = resize_token_embeddings(model, max(model.config.vocab_size, extended.vocab_size))
-    tensors = _tensors(resized)
     batch = {key: values.numpy() for key, values in tokenizer(list(new.values())).items()}
-    for index, row, length in zip(count(first), batch["input_ids"], batch["attention_mask"].sum(axis=1), strict=False):
-        pieces = row[1 : length - 1]  # without [CLS] and [SEP]
-        for name in _with_a_row_a_token(tensors):
-            tensors[name][index] = tensors[name][pieces].mean(axis=0, dtype=np.float64)
-    resized.load_tensors(tensors, model.name)
-    return resized, extended
+    lengths = batch["attention_mask"].sum(axis=1)
+    pieces = [row[1 : length - 1] for row, length in zip(batch["input_ids"], lengths, strict=True)]  # no [CLS], [SEP]
+    return append_words(model, first, pieces), extended
 
 
 def _spellings(words, settings):

@@ -7,7 +7,7 @@ Follows Devlin et al. 2018, section 3.1 (`get_masked_lm_output` and `get_next_se
 import keras
 from keras import ops
 
-from bert_tf.embeddings import truncated_normal
+from bert_tf.embeddings import padded_size, truncated_normal
 from bert_tf.encoder import ACTIVATIONS
 from bert_tf.model import BertModel
 from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
@@ -17,11 +17,20 @@ from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_
 class MaskedLMHead(keras.layers.Layer):
     """Dense, activation, LayerNorm, then the scores of all words with the word embeddings as the output kernel.
 
-    Call: hidden (B, P, H); word_embeddings (V, H), the encoder's own -> logits (B, P, V). The scores of rows that pad
-    the word embeddings beyond V are cut off: they are no words, and nothing that follows sees them.
+    Call: hidden (B, P, H); word_embeddings, the encoder's own (V and its rows of padding, H) -> logits (B, P, V). The
+    scores of the padding are cut off: nothing that follows sees them, and their gradient is 0.
     """
 
-    def __init__(self, vocab_size, hidden_size, hidden_act, initializer_range, layer_norm_eps, **kwargs):
+    def __init__(
+        self,
+        vocab_size,
+        hidden_size,
+        hidden_act,
+        initializer_range,
+        layer_norm_eps,
+        pad_vocab_size_multiple_of=1,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         # 1. layers
         self.dense = keras.layers.Dense(
@@ -40,17 +49,19 @@ class MaskedLMHead(keras.layers.Layer):
         self.hidden_act = hidden_act
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
+        self.pad_vocab_size_multiple_of = pad_vocab_size_multiple_of
 
     def build(self, input_shape=None):
         self.dense.build((None, None, self.hidden_size))
         self.layer_norm.build((None, None, self.hidden_size))
-        self.output_bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="output_bias")
+        rows = padded_size(self.vocab_size, self.pad_vocab_size_multiple_of)
+        self.output_bias = self.add_weight(shape=(rows,), initializer="zeros", name="output_bias")
 
     def call(self, hidden, word_embeddings):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
-        kernel = ops.transpose(ops.cast(word_embeddings, self.compute_dtype))  # (H, V and rows of padding)
-        logits = ops.matmul(hidden, kernel)[..., : self.vocab_size]
-        return logits + ops.cast(self.output_bias, self.compute_dtype)
+        kernel = ops.transpose(ops.cast(word_embeddings, self.compute_dtype))  # (H, V and padding)
+        logits = ops.matmul(hidden, kernel) + ops.cast(self.output_bias, self.compute_dtype)
+        return logits[..., : self.vocab_size]
 
     def get_config(self):
         return super().get_config() | {
@@ -59,6 +70,7 @@ class MaskedLMHead(keras.layers.Layer):
             "hidden_act": self.hidden_act,
             "initializer_range": self.initializer_range,
             "layer_norm_eps": self.layer_norm_eps,
+            "pad_vocab_size_multiple_of": self.pad_vocab_size_multiple_of,
         }
 
 
@@ -76,6 +88,7 @@ class _PretrainingModel(PretrainedModel):
                 config.hidden_act,
                 config.initializer_range,
                 config.layer_norm_eps,
+                **settings,
                 dtype=self.dtype_policy,
                 name="masked_lm",
             )
@@ -115,7 +128,7 @@ class _PretrainingModel(PretrainedModel):
     def weight_table(self):
         table = {f"bert.{name}": place for name, place in self.bert.weight_table().items()}
         if self.masked_lm is not None:
-            table["cls.predictions.bias"] = Place(self.masked_lm.output_bias)
+            table["cls.predictions.bias"] = Place(self.masked_lm.output_bias, rows=self.config.vocab_size)
             table |= dense_places("cls.predictions.transform.dense", self.masked_lm.dense)
             table |= layer_norm_places("cls.predictions.transform.LayerNorm", self.masked_lm.layer_norm)
         if self.next_sentence is not None:

@@ -53,12 +53,12 @@ def plan(settings, topology, *, model_parallel=1, vocab_size=None, find_largest_
     devices = Devices(distribution_over(chips, model_parallel))
     config = read_configuration(settings.config)
     config = config.replace(**({"vocab_size": vocab_size} if vocab_size else {}))
-    devices.check(config, settings.batch_size, settings.accumulation)
+    devices.check(config, settings.batch_size, settings.accumulation, settings.pad_vocab_size_multiple_of)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
     kind, number = chips[0].device_kind, len({tuple(chip.coords) for chip in chips})
     hbm = HBM[kind] * GIB * number // len(chips)
     with keras.StatelessScope(initialize_variables=False):  # variables with shapes and without values
-        model = open_model(settings, config, None)
+        model = open_model(settings, config)
     optimizer = make_optimizer(settings.optimizer, settings.learning_rate, weight_decay_rate=settings.weight_decay)
     with keras.StatelessScope(initialize_variables=False):
         optimizer.build(model.trainable_variables)

@@ -15,7 +15,6 @@ from bert_tf.checkpoints import read_checkpoint
 from bert_tf.choices import PRECISIONS, make_optimizer
 from bert_tf.config import NAMED_SIZES, BertConfig
 from bert_tf.devices import Devices
-from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 from bert_tf.flops import device_name, peak_of, pretraining_flops
 from bert_tf.learning_curve import draw_learning_curve
@@ -23,6 +22,7 @@ from bert_tf.loss_scale import LossScale
 from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic, make_step
 from bert_tf.training_loop import TrainingLoop
+from pretraining import start_from_checkpoint
 from pretraining.batches import PretrainingBatches
 from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
@@ -51,7 +51,7 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
     config = _configuration(settings, corpus, checkpoint)
     devices = devices or Devices()
     for phase in settings.phases():
-        devices.check(config, phase.batch_size, phase.accumulation)
+        devices.check(config, phase.batch_size, phase.accumulation, settings.pad_vocab_size_multiple_of)
     if not dry_run:
         asked = {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
         asked |= {"model_sha256": checkpoint.sha256() if checkpoint else None}
@@ -69,7 +69,7 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
     baseline = baselines(corpus, _batches(corpus, settings, phases[0], "held_out", EVALUATION_SEED, Devices()), limit)
     make_deterministic(settings.seed)
     keras.config.set_dtype_policy(PRECISIONS[settings.precision])
-    model = open_model(settings, config, checkpoint)
+    model = open_model(settings, config, checkpoint, corpus)
     optimizer = make_optimizer(settings.optimizer, settings.learning_rate, weight_decay_rate=settings.weight_decay)
     optimizer.build(model.trainable_variables)
     loss_scale = LossScale() if settings.precision == "float16" else None
@@ -145,13 +145,7 @@ def _with_places(batches, place):
 def _configuration(settings, corpus, checkpoint):
     """The model's configuration: the checkpoint's, a named size or a file, with the corpus' vocabulary."""
     if checkpoint is not None:
-        config = BertConfig.from_dict(checkpoint.values, source=str(checkpoint.config_path))
-        if corpus.vocab_size != config.vocab_size:
-            raise InputError(
-                f"{settings.model} has a vocabulary of {config.vocab_size:,} tokens and {settings.data} was prepared "
-                f"with {corpus.vocab_size:,}; prepare the corpus with the tokenizer of the model"
-            )
-        changes = {}
+        config, changes = start_from_checkpoint.configuration(checkpoint, corpus), {}
     else:
         config = read_configuration(settings.config)
         changes = {"vocab_size": corpus.vocab_size, "pad_token_id": corpus.tokenizer.pad_id}
@@ -171,16 +165,15 @@ def read_configuration(name):
     return BertConfig.from_name(name)  # an unknown name stops with the nearest size
 
 
-def open_model(settings, config, checkpoint):
-    """The model with the dropout of the pretraining, from random weights or from a checkpoint."""
+def open_model(settings, config, checkpoint=None, corpus=None):
+    """The model with the dropout of the pretraining, from random weights, or from a checkpoint for a corpus."""
     model_class = BertForPreTraining if settings.nsp else BertForMaskedLM
-    padding = {"pad_vocab_size_multiple_of": settings.pad_vocab_size_multiple_of}
-    dropout = {}
+    padding, dropout = {"pad_vocab_size_multiple_of": settings.pad_vocab_size_multiple_of}, {}
     if settings.dropout is not None:
         dropout = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
     if checkpoint is None:
         return model_class(config.replace(**dropout), **padding)
-    model = model_class.from_pretrained(checkpoint, allow_missing_head=True, config_changes=dropout, **padding)
+    model = start_from_checkpoint.open_model(model_class, checkpoint, corpus, config_changes=dropout, **padding)
     fresh = [name for name in model.weight_table() if name not in checkpoint.tensors]
     print(f"start:     {settings.model}; begun fresh: {', '.join(fresh) or 'none'}")
     return model

@@ -183,7 +183,7 @@ def test_the_output_must_be_new(tmp_path, capsys):
     source = write_hugging_face(tmp_path / "in", "BertModel", encoder_tensors())
     for output in (source, source / "config.json"):
         assert main(["convert", "--from", str(source), "--to", str(output)]) == 2
-        assert "exists and is not an empty folder; give a new one to convert to" in capsys.readouterr().err
+        assert "exists and is not an empty folder; give a new one to write" in capsys.readouterr().err
     (tmp_path / "out").mkdir()
     convert(source, tmp_path / "out")
     with pytest.raises(SystemExit):

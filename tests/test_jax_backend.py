@@ -1,4 +1,4 @@
-"""The modules that prove the model, run again on JAX in a process where TensorFlow cannot be imported."""
+"""The modules that prove the model, run again on JAX, where they can in a process that cannot import TensorFlow."""
 
 import os
 import subprocess
@@ -17,12 +17,19 @@ MODULES = (
     "test_muon.py",
     "test_update.py",
 )
+TOKENIZING = ("test_vocabulary_extension.py",)  # these need TensorFlow for the tokenizer, beside the models on JAX
 # A module that is None in sys.modules raises ImportError, as if it were not installed.
-PROGRAM = "import sys; sys.modules['tensorflow'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = None; "
+PROGRAM = "import sys; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this run is on JAX already")
-def test_the_same_tests_pass_on_jax():
+@pytest.mark.parametrize(
+    ("modules", "program"),
+    [(MODULES, WITHOUT_TENSORFLOW + PROGRAM), (TOKENIZING, PROGRAM)],
+    ids=["models", "tokenizing"],
+)
+def test_the_same_tests_pass_on_jax(modules, program):
     folder = Path(__file__).parent
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
@@ -32,13 +39,13 @@ def test_the_same_tests_pass_on_jax():
     command = [
         sys.executable,
         "-c",
-        PROGRAM,
+        program,
         "-o",
         "addopts=",
         "-q",
         "-m",
         "not once",
-        *(str(folder / name) for name in MODULES),
+        *(str(folder / name) for name in modules),
     ]
     run = subprocess.run(command, env=environment, cwd=folder.parent, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -4,10 +4,13 @@ import itertools
 import json
 import shutil
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bert_tf.__main__ import main as extend
 from pretraining.__main__ import main
+from pretraining.prepare import prepare
 from tests.pretraining_runs import make_corpus, measured, train_command
 from tests.test_pretrain import assert_same_bits
 
@@ -90,6 +93,41 @@ def test_a_run_starts_from_a_checkpoint(folder, tmp_path, capsys):
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
     assert (tmp_path / "second" / "results.json").exists()
+
+
+def test_a_run_starts_from_a_checkpoint_with_words_added(folder, tmp_path, capsys):
+    """The corpus knows two words more; at a rate of 1e-30 their vectors stay the mean of those of their pieces."""
+    train(folder, tmp_path / "first", save_every=100)
+    (tmp_path / "words.txt").write_text("Treehouse\nbirdhouse\n")
+    words = ["--words", str(tmp_path / "words.txt"), "--output", str(tmp_path / "extended")]
+    assert extend(["extend-vocabulary", "--model", str(tmp_path / "first"), *words]) == 0
+    prepare([folder / "text.txt"], tmp_path / "extended", tmp_path / "corpus", language=None, held_out=0.2)
+    start = {"model": tmp_path / "first", "learning_rate": 1e-30, "weight_decay": 0, "data": tmp_path / "corpus"}
+    train(folder, tmp_path / "second", without=["config"], pad_vocab_size_multiple_of=64, **start)
+    assert "begun fresh: none" in capsys.readouterr().out
+    before, after = (load_file(tmp_path / run / "model.safetensors") for run in ("extended", "second/model"))
+    assert before["bert.embeddings.word_embeddings.weight"].shape == (92, 16)
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_allclose(after[name], before[name], rtol=1e-6, atol=1e-12, err_msg=name)
+    tokens = (tmp_path / "second" / "model" / "vocab.txt").read_text().splitlines()
+    assert tokens[90:] == ["treehouse", "birdhouse"]
+
+
+def test_a_corpus_of_another_vocabulary_stops(folder, tmp_path, capsys):
+    train(folder, tmp_path / "first", save_every=100)
+    vocabulary = tmp_path / "first" / "model" / "vocab.txt"
+    tokens = vocabulary.read_text().splitlines()
+    start = {"model": tmp_path / "first"}
+    vocabulary.write_text("\n".join([*tokens[:7], "other", *tokens[8:]]))
+    train(folder, tmp_path / "run", without=["config"], status=2, **start)
+    error = capsys.readouterr().err
+    assert (
+        f"token 7 is 'other' in {tmp_path / 'first' / 'model'} and {tokens[7]!r} in {folder / 'corpus'}; pre" in error
+    )
+    vocabulary.write_text("\n".join([*tokens, "more"]))
+    train(folder, tmp_path / "run", without=["config"], status=2, **start)
+    assert f"has only the first 90 tokens of {tmp_path / 'first' / 'model'}; prepare" in capsys.readouterr().err
 
 
 def test_another_vocabulary_than_the_model_has_stops(folder, tmp_path, capsys):

@@ -7,13 +7,15 @@ import re
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bert_tf import BertModel, BertTokenizer, InputError
+from bert_tf.__main__ import main
 from bert_tf.vocabulary_extension import extend_vocabulary, resize_token_embeddings
 from downstream import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 from pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from tests.autodiff import outputs_of
-from tests.checkpoint_files import VOCABULARY
+from tests.checkpoint_files import VOCABULARY, hugging_face_tensors, write_hugging_face
 from tests.small_bert import batch, small_config
 
 MODELS = {
@@ -165,6 +167,35 @@ def test_a_vocabulary_that_is_larger_than_the_model_stops():
         extend_vocabulary(random_model(vocab_size=60), BertTokenizer(VOCABULARY), ["cats"])
     with pytest.raises(InputError, match="vocab_size must be an integer of at least 1, got 0"):
         resize_token_embeddings(random_model(), 0)
+
+
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])
+def test_the_command(tmp_path, capsys, architecture):
+    """A published checkpoint is named for one head and holds both: both are kept."""
+    write_hugging_face(tmp_path / "m", architecture, hugging_face_tensors())
+    (tmp_path / "words.txt").write_text("Cats\n\n cafés \ncat\n", encoding="utf-8")
+    command = ["extend-vocabulary", "--model", str(tmp_path / "m"), "--words", str(tmp_path / "words.txt")]
+    assert main([*command, "--output", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == (
+        f"Wrote {tmp_path / 'new'}: 2 of 3 words added, the others are tokens already; 63 tokens.\n"
+    )
+    before, after = hugging_face_tensors(), load_file(tmp_path / "new" / "model.safetensors")
+    assert sorted(before) == sorted(after)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name][: len(value)], value)
+    words = after["bert.embeddings.word_embeddings.weight"]
+    piece = VOCABULARY.index
+    np.testing.assert_allclose(words[61], (words[piece("cat")] + words[piece("##s")]) / 2, rtol=1e-6)
+    tokenizer = BertTokenizer.from_pretrained(tmp_path / "new")
+    assert tokenizer.vocab == (*VOCABULARY, "cats", "cafes")
+    assert BertForPreTraining.from_pretrained(tmp_path / "new").config.vocab_size == 63
+
+    assert main([*command, "--output", str(tmp_path / "new")]) == 2
+    assert "exists and is not an empty folder; give a new one to write" in capsys.readouterr().err
+    command[-1] = str(tmp_path / "none.txt")
+    assert main([*command, "--output", str(tmp_path / "other")]) == 2
+    assert "expected a text file with a word a line" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_nothing_to_add():
