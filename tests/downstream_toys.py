@@ -1,5 +1,6 @@
 """A toy for the tests of fine-tuning: a small vocabulary, a random BERT of width 32, texts that are separable."""
 
+import keras
 import numpy as np
 
 from bert_tf import BertConfig, BertModel
@@ -31,7 +32,8 @@ def toy_config(**changes):
 
 
 def write_toy_model(folder, **changes):
-    """A random encoder with the toy vocabulary."""
+    """A random encoder with the toy vocabulary, the same one each time."""
+    keras.utils.set_random_seed(0)
     BertModel(toy_config(**changes)).save_pretrained(folder)
     _write_vocabulary(folder)
     return folder

@@ -36,7 +36,7 @@ PAIRS = [b"It was good.", b"the dog", b"", b"\xf0", b"bad film " * 30, b"a"]
 CORE_OPS = set(
     """
     AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const Cumsum
-    DisableCopyOnRead Equal Erfc ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity Less
+    DisableCopyOnRead Equal Erf Erfc ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity Less
     LessEqual LogicalAnd LogicalNot LogicalOr LowerBound MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp
     NotEqual OnesLike Pack Pad PartitionedCall Placeholder Pow Prod RaggedRange
     RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape
