@@ -101,3 +101,8 @@ def test_missing_package(tmp_path, reference, monkeypatch):
     with refused("--runner spark needs a package that is not installed (") as error:
         reference[0](tmp_path / "out", runner="spark")
     assert str(error.value).endswith("): pip install 'bert-tf[beam]'")
+
+
+def test_dataflow_reaches_no_local_path(tmp_path, reference):
+    with refused(f"the workers of Dataflow cannot reach {tmp_path}/out: give a URL such as gs://…"):
+        reference[0](tmp_path / "out", runner="dataflow")
