@@ -32,8 +32,11 @@ def run_on_beam(maker, inputs, runner, options):
         options: "name=value" or "name", for Beam's `PipelineOptions`.
 
     Raises:
-        InputError: no Beam; an option with another value than Beam expects; the pipeline failed.
+        InputError: no Beam; a local path for Dataflow; an option with a value that Beam refuses; the pipeline failed.
     """
+    local = [one for one in (maker.output, *inputs) if "://" not in str(one) and not str(one).startswith("tfds:")]
+    if runner == "dataflow" and local:
+        raise InputError(f"the workers of Dataflow cannot reach {local[0]}: give a URL such as gs://…")
     with needed(f"--runner {runner}", "beam"):
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions

@@ -66,19 +66,11 @@ def find_inputs(names, field="text"):
         if name.startswith(TFDS):
             inputs.append(TfdsInput.open(name, field))
             continue
-        path = place(name)
-        if path.is_dir():
-            below = sorted((entry for entry in path.rglob("*") if entry.is_file()), key=str)
-            found = [entry for entry in below if readers.format_of(entry)]
-            passed_over += [entry for entry in below if not readers.format_of(entry)]
-            if not found:
-                raise InputError(f"the folder {name} holds no file that ends in {', '.join(readers.SUFFIXES)}")
-        elif path.is_file():
-            found = [path]
-        else:
-            found = _matches(path)
-            if not found:
-                raise InputError(f"no file, folder or pattern {name}: give paths to text files that exist")
+        try:
+            found, others = _files(name)
+        except OSError as error:
+            raise InputError(f"cannot look for {name}: {error.strerror or error}") from None
+        passed_over += others
         for file in found:
             if not readers.format_of(file):
                 raise InputError(
@@ -86,6 +78,21 @@ def find_inputs(names, field="text"):
                 )
         inputs += [FileInput(file, field) for file in found]
     return inputs, passed_over
+
+
+def _files(name):
+    """The files that one name gives, and those of a folder that nothing reads."""
+    path = place(name)
+    if path.is_dir():
+        below = sorted((entry for entry in path.rglob("*") if entry.is_file()), key=str)
+        found = [entry for entry in below if readers.format_of(entry)]
+        if not found:
+            raise InputError(f"the folder {name} holds no file that ends in {', '.join(readers.SUFFIXES)}")
+        return found, [entry for entry in below if not readers.format_of(entry)]
+    found = [path] if path.is_file() else _matches(path)
+    if not found:
+        raise InputError(f"no file, folder or pattern {name}: give paths to text files that exist")
+    return found, []
 
 
 def _matches(pattern):

@@ -67,7 +67,7 @@ def _text(stream, path, _field):
     text, line, offset = "", 1, 0  # what is read and not yet given out, the line where it begins, bytes read
     while block := stream.read(READ_BYTES) + stream.readline(MAX_LINE_BYTES):
         number = line + text.count("\n")
-        text += _decoded(block, number, offset, path).removeprefix("\ufeff" if offset == 0 else "")
+        text += decoded(block, path, number, offset).removeprefix("\ufeff" if offset == 0 else "")
         offset += len(block)
         *whole, last = _BLANK_LINES.split(text)
         for document in (*whole, last):
@@ -82,7 +82,7 @@ def _text(stream, path, _field):
 
 def _json_lines(stream, path, field):
     for number, offset, line in _lines(stream, path):
-        text = _decoded(line, number, offset, path)
+        text = decoded(line, path, number, offset)
         if offset == 0:
             text = text.removeprefix("\ufeff")
         if not text.strip():
@@ -128,15 +128,16 @@ def _lines(stream, path):
         offset += len(line)
 
 
-def _decoded(content, number, offset, path):
-    """The text of bytes that begin in this line, at this offset."""
+def decoded(content, where, number=None, offset=0):
+    """The text of bytes that begin at this offset, and in this line where there are lines."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        number += content.count(b"\n", 0, error.start)
+        ends = content.count(b"\n", 0, error.start)
+        line = "" if number is None else f" (line {number + ends})"
         raise InputError(
-            f"{path} is not UTF-8 text: byte {content[error.start]:#04x} at byte offset {offset + error.start} "
-            f"(line {number}); convert the file to UTF-8"
+            f"{where} is not UTF-8 text: byte {content[error.start]:#04x} at byte offset {offset + error.start}{line}; "
+            "convert it to UTF-8"
         ) from None
 
 

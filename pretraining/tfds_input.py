@@ -7,7 +7,7 @@ import dataclasses
 
 from bert_tf.errors import InputError
 from pretraining.extras import needed
-from pretraining.readers import field_text
+from pretraining.readers import decoded, field_text
 
 TFDS = "tfds:"
 _WIKI40B_MARKS = ("_START_ARTICLE_", "_START_SECTION_", "_START_PARAGRAPH_")  # lines of their own in its text
@@ -60,15 +60,16 @@ class TfdsInput:
         """Yields the texts of the examples, in the order of the files.
 
         Raises:
-            InputError: the field is missing or no text.
+            InputError: the field is missing or no UTF-8 text.
         """
         tfds = _import_tfds(str(self))
         builder = tfds.builder_from_directory(self.folder)
         data = builder.as_dataset(split=self.split, read_config=tfds.ReadConfig(interleave_cycle_length=1))
         for number, row in enumerate(tfds.as_numpy(data), 1):
-            value = row.get(self.field)
-            text = value.decode("utf-8") if isinstance(value, bytes) else value
-            document = field_text(text, self.field, sorted(row), f"example {number} of {self}")
+            value, where = row.get(self.field), f"example {number} of {self}"
+            if isinstance(value, bytes):
+                value = decoded(value, where)
+            document = field_text(value, self.field, sorted(row), where)
             yield _without_marks(document) if self.name.startswith("wiki40b/") else document
 
     def __str__(self):

@@ -41,3 +41,8 @@ def make_prepared(folder, text, **options):
     tokenizer = make_tokenizer(folder / "tokenizer")
     prepare([folder / "text.txt"], tokenizer, folder / "prepared", **{"language": None} | options)
     return folder / "prepared"
+
+
+def files_of(path):
+    """Every file below a folder, with its bytes."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}

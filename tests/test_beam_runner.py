@@ -13,18 +13,13 @@ from bert_tf import InputError
 from pretraining.__main__ import main
 from pretraining.prepare import prepare
 from pretraining.shard_maker import ShardMaker
-from tests.small_corpus import make_text, make_tokenizer
+from tests.small_corpus import files_of, make_text, make_tokenizer
 
 OPTIONS = {"language": "en", "held_out": 0.1, "shard_megabytes": 0.002}
 
 
 def refused(text):
     return pytest.raises(InputError, match=re.escape(text))
-
-
-def content(path):
-    """Every file below a folder, with its bytes."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +34,14 @@ def reference(tmp_path_factory):
     manifest = make(folder / "local")
     assert manifest["counts"]["duplicates_dropped"] == 30
     assert manifest["settings"]["shards"] > 10
-    return make, content(folder / "local")
+    return make, files_of(folder / "local")
 
 
 def test_the_same_bytes(tmp_path, reference, capsys):
     pytest.importorskip("apache_beam")
     make, files = reference
     make(tmp_path / "out", runner="direct")
-    assert content(tmp_path / "out") == files
+    assert files_of(tmp_path / "out") == files
     make(tmp_path / "out", runner="direct")
     assert capsys.readouterr().out == f"{tmp_path}/out is prepared already\n"
 
@@ -73,7 +68,7 @@ def test_what_one_begins_the_other_ends(tmp_path, reference, monkeypatch, capsys
     capsys.readouterr()
     make(output, runner="local" if first == "direct" else "direct")
     assert f"going on in {output}: {len(before) // 2} shards are there\n" in capsys.readouterr().out
-    assert content(output) == files
+    assert files_of(output) == files
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
@@ -106,3 +101,8 @@ def test_missing_package(tmp_path, reference, monkeypatch):
     with refused("--runner spark needs a package that is not installed (") as error:
         reference[0](tmp_path / "out", runner="spark")
     assert str(error.value).endswith("): pip install 'bert-tf[beam]'")
+
+
+def test_dataflow_reaches_no_local_path(tmp_path, reference):
+    with refused(f"the workers of Dataflow cannot reach {tmp_path}/out: give a URL such as gs://…"):
+        reference[0](tmp_path / "out", runner="dataflow")

@@ -1,7 +1,10 @@
 """Which inputs a command's names give: files, folders, patterns, here and at URLs, and how their content is told."""
 
+import errno
 import hashlib
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +58,18 @@ def test_inputs_that_are_not_there(tmp_path):
         find_inputs([tmp_path / "a"])
     with refused(f"cannot tell the format of {tmp_path}/a/b.md: expected a name that ends in {suffixes}"):
         find_inputs([tmp_path / "a" / "b.md"])
+
+
+def test_places_that_cannot_be_looked_at(tmp_path, monkeypatch):
+    """As a store or a disk refuses a person without permission."""
+    (tmp_path / "a").mkdir()
+
+    def forbidden(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "rglob", forbidden)
+    with refused(f"cannot look for {tmp_path}/a: Permission denied"):
+        find_inputs([tmp_path / "a"])
 
 
 def test_identity_follows_the_content(tmp_path):

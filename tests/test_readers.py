@@ -60,7 +60,7 @@ def test_not_utf8_names_the_byte(tmp_path):
     content = "Good é.\n\n".encode() + b"xy\n" + b"au\xe9 lait"
     for name, compress in (("a.txt", bytes), ("a.gz", gzip.compress), ("a.zst", zstd)):
         path = write(tmp_path / name, compress(content))
-        with refused(f"{path} is not UTF-8 text: byte 0xe9 at byte offset 15 (line 4); convert the file to UTF-8"):
+        with refused(f"{path} is not UTF-8 text: byte 0xe9 at byte offset 15 (line 4); convert it to UTF-8"):
             list(documents(path))
 
 

@@ -14,7 +14,7 @@ from pretraining.shard_maker import ShardMaker
 from pretraining.shards import open_shard
 from pretraining.text_encoder import TextEncoder
 from pretraining.tokenizer_directory import read_tokenizer_directory
-from tests.small_corpus import IDS, TOKENS, make_text, make_tokenizer
+from tests.small_corpus import IDS, TOKENS, files_of, make_text, make_tokenizer
 
 # Lines: 1, 3, 2 and 1; the second line of the second document has no token, nor has the last document.
 TEXTS = ["the cat", "raining\n\u200b\nthe", "all rain\nfell", "\u200b"]
@@ -92,10 +92,6 @@ def make_corpus(output, directory, groups, shards=3, **options):
     return maker
 
 
-def content(folder):
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 def test_each_document_goes_where_its_hash_says(tmp_path, directory):
     """In the order of the digests, in the shard of the second half and the split of the first half of its digest."""
     texts = make_text(60, seed=6).strip().split("\n\n")
@@ -127,12 +123,12 @@ def test_no_grouping_or_order_matters(tmp_path, directory):
     texts = make_text(60, seed=7).strip().split("\n\n")
     texts += texts[:10] + [text.replace("\n", " ") for text in texts[5:20]] + ["", "\x01"]
     make_corpus(tmp_path / "a", directory, [texts])
-    expected = content(tmp_path / "a")
+    expected = files_of(tmp_path / "a")
     draw = random.Random(0)
     for name in "bcd":
         draw.shuffle(texts)
         make_corpus(tmp_path / name, directory, [texts[i::7] for i in range(7)])
-        assert content(tmp_path / name) == expected
+        assert files_of(tmp_path / name) == expected
 
 
 def test_duplicates_are_dropped_or_kept(tmp_path, directory):

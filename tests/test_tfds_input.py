@@ -31,7 +31,8 @@ class ToyText(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, _):
-        return {"train": self._generate_examples("abcdefgh"), "test": self._generate_examples("ij")}
+        bad = [("k", {"text": b"a\\xff", "number": 1})]
+        return {"train": self._generate_examples("abcdefgh"), "test": self._generate_examples("ij"), "bad": bad}
 
     def _generate_examples(self, letters):
         for letter in letters:
@@ -56,7 +57,7 @@ def test_data_sets(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     tokenizer = make_tokenizer(tmp_path / "tokenizer")
     names = ["tfds:toy_text", "tfds:toy_text:1.0.0#test", "tfds:toy_text#train[:2]+test"]
-    names += ["tfds:toy_text#none", "tfds:nowhere", "tfds:toy_text@number", "tfds:toy_text@body"]
+    names += ["tfds:toy_text#none", "tfds:nowhere", "tfds:toy_text@number", "tfds:toy_text@body", "tfds:toy_text#bad"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tokenizer, tmp_path / "out", *names],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TFDS_DATA_DIR": str(tmp_path / "data")},
@@ -65,7 +66,9 @@ def test_data_sets(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.split("\n") if line.startswith(("tfds:", "cannot", "the field", "["))]
+    lines = [
+        line for line in done.stdout.split("\n") if line.startswith(("tfds:", "cannot", "the field", "example", "["))
+    ]
 
     def texts(letters):
         return str([f"the cat {letter}\nrain_NEWLINE_fell é\n_START_PARAGRAPH_" for letter in letters])
@@ -82,8 +85,11 @@ def test_data_sets(tmp_path):
         assert line.startswith(
             f"the field {found} in example 1 of tfds:toy_text/1.0.0#train, which has 'number', 'text'"
         )
-    assert lines[7].startswith("['the cat ")
-    assert lines[7].endswith("', 'rain', 'fell é']")  # Wikipedia's marks are taken out
+    assert lines[7] == (
+        "example 1 of tfds:toy_text/1.0.0#bad is not UTF-8 text: byte 0xff at byte offset 1; convert it to UTF-8"
+    )
+    assert lines[8].startswith("['the cat ")
+    assert lines[8].endswith("', 'rain', 'fell é']")  # Wikipedia's marks are taken out
 
     corpus = PreparedCorpus(tmp_path / "out")
     assert corpus.manifest["train"]["documents"] == 10
