@@ -207,7 +207,7 @@ def _batches(corpus, settings, phase, split, seed, devices):
         max_seq_length=phase.max_seq_length,
         max_predictions=phase.max_predictions,
         masked_lm_prob=settings.masked_lm_prob,
-        whole_word=settings.whole_word_masking,
+        masking=settings.masking,
         nsp=settings.nsp,
         short_seq_prob=settings.short_seq_prob,
         seed=seed,
