@@ -23,8 +23,9 @@ from bert_tf.loss_scale import LossScale
 from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic, make_step
 from bert_tf.training_loop import TrainingLoop
+from pretraining.baselines import baselines
 from pretraining.batches import PretrainingBatches
-from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate
+from pretraining.evaluation import EVALUATION_SEED, evaluate
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
 from pretraining.outline import describe
