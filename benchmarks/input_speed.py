@@ -1,6 +1,7 @@
 """Sequences a second that the input of a pretraining run makes on its own: paired, masked, in batches.
 
     python -m benchmarks.input_speed --data CORPUS [--batch-size 256] [--batches 1000] [--max-seq-length 128]
+                                     [--masking token]
 
 CORPUS is made by `bert-pretrain prepare`. Batches come from `PretrainingBatches.iterate`, as in a training run; the
 planning of the first window is counted. Prints seconds by the clock and of CPU.
@@ -11,6 +12,7 @@ import itertools
 import time
 
 from pretraining.batches import PretrainingBatches
+from pretraining.masking import MASKINGS
 from pretraining.shards import PreparedCorpus
 
 
@@ -21,6 +23,7 @@ def main():
     parser.add_argument("--batches", type=int, default=2000)
     parser.add_argument("--max-seq-length", type=int, default=128)
     parser.add_argument("--max-predictions", type=int, default=20)
+    parser.add_argument("--masking", choices=MASKINGS, default="token")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     batches = PretrainingBatches(
@@ -28,6 +31,7 @@ def main():
         batch_size=arguments.batch_size,
         max_seq_length=arguments.max_seq_length,
         max_predictions=arguments.max_predictions,
+        masking=arguments.masking,
     )
     for epoch in range(arguments.rounds):
         began, began_cpu = time.perf_counter(), time.process_time()

@@ -15,8 +15,8 @@ from bert_tf.optimization import BertAdamW, is_decayed, matrices_side_by_side
 class Lamb(BertAdamW):
     """u = m̂ / (√v̂ + ε) + decay w;  w ← w - rate · ‖w‖ / ‖u‖ · u, with bias-corrected moments.
 
-    The trust ratio ‖w‖ / ‖u‖ belongs to a matrix: the fused query-key-value kernel has three. It is 1 where ‖w‖ or
-    ‖u‖ is 0, and for biases and LayerNorm, whose u has no decay.
+    The trust ratio ‖w‖ / ‖u‖ belongs to a matrix: the fused query-key-value kernel has three. It is 1 where ‖w‖ is
+    0, and for biases and LayerNorm, whose u has no decay.
 
     Args:
         learning_rate: a number or a schedule.
@@ -58,8 +58,8 @@ class Lamb(BertAdamW):
 
 
 def _trust_ratio(weights, update):
-    """(A, matrices, B), twice -> ‖w‖ / ‖u‖ of each matrix (1, matrices, 1), 1 where one of the norms is 0."""
+    """(A, matrices, B), twice -> ‖w‖ / ‖u‖ of each matrix (1, matrices, 1), and 1 where ‖w‖ is 0."""
     weight_norm = ops.sqrt(ops.sum(ops.square(weights), axis=(0, 2), keepdims=True))
     update_norm = ops.sqrt(ops.sum(ops.square(update), axis=(0, 2), keepdims=True))
-    usable = ops.logical_and(weight_norm > 0, update_norm > 0)
-    return ops.where(usable, weight_norm / ops.where(usable, update_norm, 1.0), 1.0)
+    ratio = weight_norm / ops.where(update_norm > 0, update_norm, 1.0)  # where u is 0, any ratio is as good
+    return ops.where(weight_norm > 0, ratio, 1.0)

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 
 from bert_tf.errors import InputError
-from pretraining.masking import bits_per_row, mask_batch, token_groups, word_groups
+from pretraining.masking import MASKINGS, bits_per_row, mask_batch
 from pretraining.prefetch import prefetch
 from pretraining.segments import plan_full_sentences, plan_pairs
 from pretraining.windows import make_window
@@ -44,7 +44,7 @@ class PretrainingBatches:
         batch_size: sequences in a batch, of all readers together.
         max_seq_length, max_predictions: the fixed shapes S and P.
         masked_lm_prob: share of the tokens to predict.
-        whole_word: mask all pieces of a word together.
+        masking: what is masked together: "token", "whole_word", "ngram" or "span" (masking.py).
         nsp: sentence pairs; False packs full sentences.
         short_seq_prob: share of shorter pairs (ignored without NSP).
         seed: a non-negative integer.
@@ -64,7 +64,7 @@ class PretrainingBatches:
         max_seq_length=128,
         max_predictions=20,
         masked_lm_prob=0.15,
-        whole_word=False,
+        masking="token",
         nsp=True,
         short_seq_prob=0.1,
         seed=0,
@@ -87,6 +87,8 @@ class PretrainingBatches:
             raise InputError(
                 f"batch_size {batch_size} must be a multiple of num_readers {num_readers}, and reader {reader} below it"
             )
+        if masking not in MASKINGS:
+            raise InputError(f"masking must be one of {', '.join(MASKINGS)}, not {masking!r}")
         if seed < 0:
             raise InputError(f"seed must be 0 or more, not {seed}")
         if split not in ("train", "held_out"):
@@ -97,7 +99,7 @@ class PretrainingBatches:
         self._corpus, self._split = corpus, split
         self._needed = batch_size if split == "train" else 1  # sequences that make a batch
         self._batch_size, self._length, self._predictions = batch_size, max_seq_length, max_predictions
-        self._masked_lm_prob, self._whole_word, self._nsp = masked_lm_prob, whole_word, nsp
+        self._masked_lm_prob, self._masking, self._nsp = masked_lm_prob, masking, nsp
         self._short_seq_prob, self._seed = short_seq_prob, seed
         self._reader, self._reader_rows = reader, batch_size // num_readers
         self._tokenizer = corpus.tokenizer
@@ -132,6 +134,12 @@ class PretrainingBatches:
             raise IndexError(f"epoch {epoch} has {self.batches_per_epoch(epoch)} batches, and no batch {position}")
         first = position * self._batch_size + self._reader * self._reader_rows
         return self._make(epoch, first, self._reader_rows)
+
+    def fixed_set(self, limit=None):
+        """Yields the batches of epoch 0, at most `limit`: one masked set for every model, and for its baselines."""
+        count = self.batches_per_epoch(0)
+        for position in range(min(limit or count, count)):
+            yield self.batch(0, position)
 
     def iterate(self, epoch=0, position=0, ahead=2):
         """Yields (epoch, position, batch) without end: a batch, and the place of the batch that comes after it.
@@ -221,13 +229,14 @@ class PretrainingBatches:
 
         ids = batch["input_ids"]
         maskable = text & (ids != self._tokenizer.unk_id)
-        groups = word_groups(maskable, self._continuations[ids]) if self._whole_word else token_groups(maskable)
         words = bits_per_row(self._length, self._predictions)
         bits = self._philox(epoch, MASKS, 0).advance(first * words // 4).random_raw(count * words).reshape(count, words)
         positions, labels, weights = mask_batch(
             ids,
-            groups,
+            maskable,
+            self._continuations[ids],
             bits,
+            masking=self._masking,
             masked_lm_prob=self._masked_lm_prob,
             max_predictions=self._predictions,
             mask_id=self._tokenizer.mask_id,

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from pretraining.evaluation import unigram_entropy
+from pretraining.baselines import unigram_entropy
 
 
 def describe(settings, corpus, model, optimizer, batches, baseline, devices):
@@ -12,7 +12,7 @@ def describe(settings, corpus, model, optimizer, batches, baseline, devices):
 
     Args:
         batches: the training `PretrainingBatches` of each phase.
-        baseline: {name: value} of what a model reaches that reads nothing.
+        baseline: {name: value} of `pretraining.baselines`.
         devices: the `Devices` to train on.
     """
     config, budget = model.config, settings.budget()

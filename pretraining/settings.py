@@ -64,7 +64,7 @@ class PretrainingSettings:
     max_seq_length: int = _setting(128, "tokens in a sequence, with [CLS] and [SEP]")
     max_predictions: int = _setting(20, "masked tokens in a sequence, at most")
     masked_lm_prob: float = _setting(0.15, "share of the tokens to predict")
-    whole_word_masking: bool = _setting(False, "mask all pieces of a word together")
+    masking: str = _setting("token", "what is masked together: token, whole_word, ngram or span")
     nsp: bool = _setting(True, "next sentence prediction; --no-nsp packs full sentences instead of pairs")
     short_seq_prob: float = _setting(0.1, "share of pairs that aim at a shorter length")
     batch_size: int = _setting(256, "sequences in an update")

@@ -23,8 +23,9 @@ from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic, make_step
 from bert_tf.training_loop import TrainingLoop
 from pretraining import start_from_checkpoint
+from pretraining.baselines import baselines
 from pretraining.batches import PretrainingBatches
-from pretraining.evaluation import EVALUATION_SEED, baselines, evaluate
+from pretraining.evaluation import EVALUATION_SEED, evaluate
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
 from pretraining.outline import describe
@@ -200,7 +201,7 @@ def _batches(corpus, settings, phase, split, seed, devices):
         max_seq_length=phase.max_seq_length,
         max_predictions=phase.max_predictions,
         masked_lm_prob=settings.masked_lm_prob,
-        whole_word=settings.whole_word_masking,
+        masking=settings.masking,
         nsp=settings.nsp,
         short_seq_prob=settings.short_seq_prob,
         seed=seed,

@@ -79,12 +79,12 @@ def unmasked(batch):
 # What stands where
 
 
-@pytest.mark.parametrize("whole_word", [False, True])
-def test_pairs(corpus, whole_word):
+@pytest.mark.parametrize("masking", ["token", "whole_word"])
+def test_pairs(corpus, masking):
     """[CLS] A [SEP] B [SEP] [PAD] …; A and B are of the documents that the label says (their first words tell them
     apart: with label 1 no document holds the two in a row)."""
     documents = documents_of(corpus)
-    batches = make(corpus, whole_word=whole_word)
+    batches = make(corpus, masking=masking)
     for batch in epoch_of(batches)[:4]:
         assert {name: (array.shape, array.dtype) for name, array in batch.items()} == SHAPES
         ids = unmasked(batch)
@@ -155,11 +155,12 @@ def test_predictions(corpus):
     assert abs(masks - 0.8 * predictions) < 4 * np.sqrt(predictions * 0.16)
 
 
-def test_whole_words(corpus):
+@pytest.mark.parametrize("masking", ["whole_word", "ngram", "span"])
+def test_whole_words(corpus, masking):
     """A "##" piece is predicted exactly if the piece before it is."""
     continuing = np.array([token.startswith("##") for token in TOKENS])
     pieces = 0
-    for batch in epoch_of(make(corpus, whole_word=True)):
+    for batch in epoch_of(make(corpus, masking=masking)):
         ids = unmasked(batch)
         predicted = np.zeros(ids.shape, bool)
         rows, slots = np.nonzero(batch["masked_lm_weights"])
@@ -336,6 +337,7 @@ def test_settings_that_cannot_be(corpus):
         ({"reader": 2, "num_readers": 2}, "batch_size 32 must be a multiple of num_readers 2, and reader 2 below it"),
         ({"batch_size": 0}, "batch_size 0 must be a multiple of num_readers 1, and reader 0 below it"),
         ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"masking": "words"}, "masking must be one of token, whole_word, ngram, span, not 'words'"),
         ({"split": "test"}, "split must be train or held_out, not 'test'"),
     ):
         with refused(text):
