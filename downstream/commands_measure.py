@@ -1,5 +1,6 @@
 """The commands `bert-finetune predict` and `bert-finetune evaluate`: what a finished model answers, and how well."""
 
+from bert_tf.errors import InputError
 from downstream.commands import FILES, add_command
 
 
@@ -8,23 +9,37 @@ def add_predict(commands):
         commands,
         "predict",
         _predict,
-        "write the label and the probabilities of each text of a file",
-        "Writes one answer for each row of a file, in its order; no label column is needed. " + FILES,
+        "write the label and the probabilities of each text of a file, the answers to its questions, or its tags",
+        "Writes one answer for each row of a file, in its order; no label column is needed. " + FILES + " With --task "
+        "squad: the answers to the questions of a SQuAD file; with --task tag: a CoNLL file with one column more.",
     )
-    parser.add_argument("--model", required=True, help="the directory of a classifier, or of its run")
-    parser.add_argument("--input", required=True, help="the texts: .tsv, .csv or .jsonl")
+    parser.add_argument("--task", default="classification", help="classification, squad or tag")
+    parser.add_argument("--model", required=True, help="the directory of a fine-tuned model, or of its run")
+    parser.add_argument("--input", required=True, help="the texts: .tsv, .csv or .jsonl; squad: .json; tag: CoNLL")
     parser.add_argument(
         "--output",
         required=True,
-        help=".tsv (line, label, p(LABEL) for each label) or .jsonl (line, label, probabilities); line: of the input",
+        help=".tsv (line, label, p(LABEL) for each label) or .jsonl (line, label, probabilities), line being that of "
+        "the input; squad: .json {question id: text}; tag: CoNLL",
     )
     _add_reading_options(parser)
 
 
-def _predict(**arguments):
-    from downstream.predict import predict
+def _predict(task, model, input, output, batch_size, **options):
+    if task == "classification":
+        from downstream.predict import predict
 
-    predict(**arguments)
+        predict(model, input, output, batch_size=batch_size, **options)
+        return
+    if task not in ("squad", "tag"):
+        raise InputError(f"--task must be classification, squad or tag, got {task!r}")
+    if any(value is not None for value in options.values()):
+        raise InputError(f"--task {task} reads as its model was trained; it takes no columns and no length")
+    if task == "squad":
+        from downstream.squad_predict import predict_answers as predict
+    else:
+        from downstream.tag_predict import predict_tags as predict
+    predict(model, input, output, batch_size=batch_size)
 
 
 def add_evaluate(commands):
@@ -32,20 +47,36 @@ def add_evaluate(commands):
         commands,
         "evaluate",
         _evaluate,
-        "measure a classifier on a file with labels",
-        "Prints the metrics of a classifier on a file as JSON. " + FILES,
+        "measure a classifier on a file with labels, or a file of answers to questions",
+        "Prints the metrics of a classifier on a file as JSON. " + FILES + " With --task squad: the official figures "
+        "of SQuAD for a file of predictions; whether the data are v1.1 or v2.0 they say themselves.",
     )
-    parser.add_argument("--model", required=True, help="the directory of a classifier, or of its run")
-    parser.add_argument("--data", required=True, help="texts with labels: .tsv, .csv or .jsonl")
+    parser.add_argument("--task", default="classification", help="classification or squad")
+    parser.add_argument("--model", help="the directory of a classifier, or of its run")
+    parser.add_argument("--data", required=True, help="texts with labels: .tsv, .csv or .jsonl; squad: its .json file")
+    parser.add_argument("--predictions", help='squad: a .json file {question id: text}, "" for no answer')
+    parser.add_argument("--null-odds", help="squad v2.0: a .json file {question id: number}, for the best threshold")
     parser.add_argument("--label", help="the column of the label; without it, the one of the training file")
     parser.add_argument("--output", help="a .json file to write the same figures to")
     _add_reading_options(parser)
 
 
-def _evaluate(**arguments):
-    from downstream.evaluate import evaluate
+def _evaluate(task, model, predictions, null_odds, **options):
+    if task == "classification":
+        if model is None or predictions is not None or null_odds is not None:
+            raise InputError("--task classification measures a --model; --predictions and --null-odds are for squad")
+        from downstream.evaluate import evaluate
 
-    evaluate(**arguments)
+        evaluate(model, **options)
+    elif task == "squad":
+        texts = [options.pop(name) for name in ("label", "text", "text_pair", "max_seq_length")]
+        if predictions is None or model is not None or texts != [None] * 4:
+            raise InputError("--task squad measures a file of --predictions; it takes no --model and no columns")
+        from downstream.squad_evaluate import evaluate_predictions
+
+        evaluate_predictions(options["data"], predictions, null_odds, options["output"])
+    else:
+        raise InputError(f"--task must be classification or squad, got {task!r}")
 
 
 def _add_reading_options(parser):
