@@ -5,7 +5,8 @@
 DIR holds vocab/bert-base-NAME-vocab.txt and wikitext-2/train.txt. Both encode the same batches of 256 lines, given as
 Python strings, to padded rows with [CLS] and [SEP]. Theirs once as `encode_batch`, which also counts offsets, and once
 as `encode_batch_fast`, which does not; their ids are left inside the library's own objects, ours are tensors. Prints
-words (separated by white space) a second for each round, the best and the median; then the time to make a tokenizer.
+words (separated by white space) a second for each round, the best and the median, and how many cores were busy: CPU
+time over wall time, 1.00 for one thread; then the time to make a tokenizer.
 """
 
 import argparse
@@ -25,10 +26,12 @@ BATCH = 256
 
 
 def words_a_second(encode, batches, words):
-    began = time.perf_counter()
+    """The rate, and CPU time over wall time."""
+    began, began_cpu = time.perf_counter(), time.process_time()
     for batch in batches:
         encode(batch)
-    return words / (time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return words / seconds, (time.process_time() - began_cpu) / seconds
 
 
 def main():
@@ -66,9 +69,13 @@ def main():
         for name, encode in encoders.items():
             rates[name].append(words_a_second(encode, batches, words))
     print(f"{words:,} words in {len(batches)} batches of {BATCH} lines; thousand words a second, {arguments.vocab}")
-    for name, rate in rates.items():
+    for name, measured in rates.items():
+        rate, cores = zip(*measured, strict=True)
         each = " ".join(f"{value / 1000:6.0f}" for value in rate)
-        print(f"{name:30} best {max(rate) / 1000:6.0f}  median {statistics.median(rate) / 1000:6.0f}   rounds {each}")
+        print(
+            f"{name:30} best {max(rate) / 1000:6.0f}  median {statistics.median(rate) / 1000:6.0f}   rounds {each}   "
+            f"cores {max(cores):.2f}"
+        )
     print(f"a BertTokenizer of {ours.vocab_size:,} tokens is made in {made:.2f} s")
 
 

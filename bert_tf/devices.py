@@ -56,7 +56,7 @@ class Devices:
         return f"{self.count}{hosts}: {self._parts} parts of a batch x {self._places} of the weights"
 
     def check(self, config, batch_size, accumulation, pad_vocab_size_multiple_of=1):
-        """Raises InputError where the axes do not divide a `BertConfig` (its vocabulary padded) or a batch."""
+        """Raises InputError where the axes of the mesh do not divide a `BertConfig`, with its padding, or a batch."""
         sizes = {name: getattr(config, name) for name in ("num_attention_heads", "intermediate_size")}
         sizes["vocab_size"] = padded_size(config.vocab_size, pad_vocab_size_multiple_of)
         for name, size in sizes.items():
