@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bert_tf import InputError
+from pretraining import local_runner
 from pretraining.__main__ import main
 from pretraining.places import place, write_whole
 from pretraining.prepare import prepare
@@ -93,7 +94,7 @@ def test_url_of_a_corpus(tmp_path, reference):
 
 
 @pytest.mark.parametrize("made", ["run-*.bin", "[0-9]*.json"])
-def test_killed_and_run_again(tmp_path, reference, capsys, made):
+def test_killed_and_run_again(tmp_path, reference, capsys, monkeypatch, made):
     """SIGKILL while texts are read or while shards are made, with one worker and with two, then to the end: the bytes
     of an uninterrupted run. What was made stays as it is, and no worker outlives the command."""
     output = tmp_path / "out"
@@ -117,10 +118,17 @@ def test_killed_and_run_again(tmp_path, reference, capsys, made):
             time.sleep(0.01)
         assert not (output / "manifest.json").exists()
     before = {file: file.stat().st_mtime_ns for file in (output / "shards").glob("*") if file.suffix == ".bin"}
-    there = len(list((output / "unfinished").glob(made)))
+    there = {int(re.search(r"\d+", file.name).group()) for file in (output / "unfinished").glob(made)}
+    all_read = (output / "unfinished" / "all_read.json").exists()
+    runs, write_run = [], local_runner._write_run
+    monkeypatch.setattr(
+        local_runner, "_write_run", lambda maker, run, texts: runs.append(run) or write_run(maker, run, texts)
+    )
     assert main(command(reference, output, 1)) == 0
+    assert not there & set(runs)
+    assert bool(runs) != all_read
     what = "runs" if made.startswith("run") else "shards"
-    assert f"going on in {output}: {there} {what} are there\n" in capsys.readouterr().out
+    assert f"going on in {output}: {len(there)} {what} are there\n" in capsys.readouterr().out
     assert files_of(output) == reference[2]
     after = {file: file.stat().st_mtime_ns for file in before}
     assert sum(after[file] == before[file] for file in before) >= len(before) - 2  # the last pair may lack its record
