@@ -2,7 +2,7 @@
 
 curves         {mesh: [{figure: value}]}: 20 updates, then an evaluation with the norm of the weights
 layouts        {path: axes} of the variables that a mesh divides
-communication  {mesh: names of the operations between devices in the compiled update}
+communication  names of the operations between devices in a compiled update with micro-batches
 """
 
 import json
@@ -104,8 +104,7 @@ if __name__ == "__main__":
         "halves": curve(halves),
         "one, dropout": curve(one, dropout=0.3),
         "halves, dropout": curve(halves, dropout=0.3),
-        "four, micro-batches": curve(four, accumulation=2),
-        "halves, scaled": curve(halves, scaled=True),
+        "four, micro-batches": curve(four, accumulation=2, scaled=True),
     }
-    between = {"four, micro-batches": communication(four, accumulation=2), "halves": communication(halves)}
+    between = communication(four, accumulation=2)
     print(json.dumps({"curves": curves, "layouts": layouts(halves), "communication": between}))
