@@ -1,13 +1,12 @@
-"""Losses of 20 updates on meshes of virtual CPU devices, as JSON; run by `test_devices.py` as a process on JAX.
+"""Updates on meshes of four virtual CPU devices; run by `test_devices.py` as a process on JAX. Prints JSON:
 
-    python -m tests.device_curves alone             {name: curve} of meshes in one process of four devices
-    python -m tests.device_curves ADDRESS COUNT ID  {"hosts": curve} of this process and the others
-
-A curve is a list of {figure: value}, one an update; with `layouts`, {path: axes} of the variables of one mesh.
+curves         {mesh: [{figure: value}]}: 20 updates, then an evaluation with the norm of the weights
+layouts        {path: axes} of the variables that a mesh divides
+communication  names of the operations between devices in a compiled update with micro-batches
 """
 
 import json
-import sys
+import re
 
 import keras
 import numpy as np
@@ -66,16 +65,14 @@ def curve(devices, **options):
     """The figures of 20 updates and of an evaluation, and the norm of all weights at the end."""
     step = make(devices, **options)
     before = [keras.ops.convert_to_numpy(variable.value).copy() for variable in step.model.variables]
-    rng, rows = np.random.default_rng(0), ROWS // devices.num_hosts
-    mine = slice(devices.host * rows, (devices.host + 1) * rows)
-    figures = []
+    rng, figures = np.random.default_rng(0), []
     for _ in range(STEPS):
-        part = {name: values[mine] for name, values in batch(rng).items()}
+        rows = batch(rng)
         running = RunningFigures()
-        running.add(step.train(part, 3e-3))
+        running.add(step.train(rows, 3e-3))
         figures.append(running.values())
     running = RunningFigures()
-    running.add(step.evaluate(part))
+    running.add(step.evaluate(rows))
     for earlier, variable in zip(before, step.model.variables, strict=True):  # they wait for sync
         np.testing.assert_array_equal(earlier, keras.ops.convert_to_numpy(variable.value))
     step.sync()
@@ -91,24 +88,23 @@ def layouts(devices):
     return {path: axes for path, axes in axes.items() if any(axes)}
 
 
-def alone():
+def communication(devices, **options):
+    """The names of the operations between devices in the compiled update."""
+    shapes = {name: (values.shape, str(values.dtype)) for name, values in batch(np.random.default_rng(0)).items()}
+    text = make(devices, **options).compiled(shapes).as_text()
+    return sorted(set(re.findall(r" (all-[a-z-]+|collective-[a-z-]+|reduce-scatter)\(", text)))
+
+
+if __name__ == "__main__":
     one, two, four, halves = Devices(), open_devices(2), open_devices("all"), open_devices(4, 2)
-    return {
+    curves = {
         "one": curve(one),
         "two": curve(two),
         "four": curve(four),
         "halves": curve(halves),
         "one, dropout": curve(one, dropout=0.3),
         "halves, dropout": curve(halves, dropout=0.3),
-        "four, micro-batches": curve(four, accumulation=2),
-        "halves, scaled": curve(halves, scaled=True),
-        "layouts": layouts(halves),
+        "four, micro-batches": curve(four, accumulation=2, scaled=True),
     }
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "alone":
-        print(json.dumps(alone()))
-    else:
-        address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-        print(json.dumps({"hosts": curve(open_devices("all", 1, address, count, number))}))
+    between = communication(four, accumulation=2)
+    print(json.dumps({"curves": curves, "layouts": layouts(halves), "communication": between}))

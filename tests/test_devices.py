@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bert_tf.devices import Devices, open_devices
 from bert_tf.errors import InputError
@@ -59,17 +60,22 @@ def outputs_of(processes, status=0):
     return outputs
 
 
+def start_hosts(command):
+    """Two processes of two devices each that train together."""
+    joined = [*command, "--devices", "all", "--coordinator", free_address(), "--num-processes", "2"]
+    return [start([*joined, "--process-id", number], 2) for number in "01"]
+
+
 @pytest.fixture(scope="module")
-def curves():
-    """All curves of `device_curves`; those of two hosts of two devices as "hosts 0" and "hosts 1"."""
-    command, address = [sys.executable, "-m", "tests.device_curves"], free_address()
-    (printed, _), *hosts = outputs_of(
-        [start([*command, "alone"], 4), *(start([*command, address, "2", number], 2) for number in "01")]
-    )
-    printed = json.loads(printed)
-    for number, (host, _) in enumerate(hosts):
-        printed[f"hosts {number}"] = json.loads(host.splitlines()[-1])["hosts"]  # Gloo writes lines before it
-    return printed
+def on_meshes():
+    """What `device_curves` prints."""
+    [(printed, _)] = outputs_of([start([sys.executable, "-m", "tests.device_curves"], 4)])
+    return json.loads(printed)
+
+
+@pytest.fixture(scope="module")
+def curves(on_meshes):
+    return on_meshes["curves"]
 
 
 def assert_same_curve(curve, expected):
@@ -78,12 +84,13 @@ def assert_same_curve(curve, expected):
         assert figures == pytest.approx(expected_figures, rel=0, abs=1e-5)
 
 
-@pytest.mark.parametrize("mesh", ["two", "four", "halves", "hosts 0", "hosts 1", "four, micro-batches"])
+@pytest.mark.parametrize("mesh", ["two", "four", "halves", "four, micro-batches"])
 def test_any_mesh_has_the_curve_of_one_device(curves, mesh):
     """Losses, accuracies and gradient norms of 20 updates, those of an evaluation, the norm of the weights.
 
     The rows have different numbers of masked words and NSP weights: a mean of the devices' means would differ in the
-    second digit. The gradient's norm is above 1, where clipping by each device would show.
+    second digit. The gradient's norm is above 1, where clipping by each device would show. The micro-batches are with
+    a loss scale, a power of two that goes into float32 and out of it without a rounding.
     """
     assert curves["one"][0]["gradient_norm"] > 1
     assert curves["one"][19]["mlm_loss"] < curves["one"][0]["mlm_loss"]
@@ -96,12 +103,7 @@ def test_dropout_too_is_that_of_one_device(curves):
     assert_same_curve(curves["halves, dropout"], curves["one, dropout"])
 
 
-def test_loss_scaling_on_a_mesh_changes_nothing(curves):
-    """The scale is a power of two: it goes in and comes out of float32 without a rounding."""
-    assert_same_curve(curves["halves, scaled"], curves["one"])
-
-
-def test_large_weights_and_their_moments_are_divided(curves):
+def test_large_weights_and_their_moments_are_divided(on_meshes):
     """Both halves of the mesh hold a part of each weight that grows with H x H, V or I; nothing else is divided."""
     block = {
         "attention/qkv/kernel": [None, "model"],
@@ -119,7 +121,13 @@ def test_large_weights_and_their_moments_are_divided(curves):
         for path, axes in expected.items()
         for moment in ("momentum", "velocity")
     }
-    assert curves["layouts"] == expected | moments
+    assert on_meshes["layouts"] == expected | moments
+
+
+def test_what_devices_tell_each_other(on_meshes):
+    """Sums alone where they share the rows. Micro-batches of rows side by side would need collective-permute and
+    all-gather: each of them would lie on a part of the devices."""
+    assert on_meshes["communication"] == ["all-reduce"]
 
 
 # Whole runs
@@ -139,12 +147,8 @@ def test_hosts_stop_together_and_one_device_goes_on(folder):
     """
     options = {"steps": 100_000, "log_every": 1, "save_every": 100_000, "evaluate_every": 100_000, "warmup_share": 0,
                "learning_rate": 1e-4}  # fmt: skip
-    run, address = folder / "hosts", free_address()
-    command = [*train_command(folder, run, **options), "--devices", "all", "--model-parallel", "2"]
-    hosts = [
-        start([*command, "--coordinator", address, "--num-processes", "2", "--process-id", number], 2)
-        for number in "01"
-    ]
+    run = folder / "stopped"
+    hosts = start_hosts([*train_command(folder, run, **options), "--model-parallel", "2"])
     while lines(run) < 20 and None in (hosts[0].poll(), hosts[1].poll()):
         time.sleep(0.01)
     hosts[1].send_signal(signal.SIGTERM)
@@ -160,10 +164,31 @@ def test_hosts_stop_together_and_one_device_goes_on(folder):
     alone = folder / "alone"
     for output in (run, alone):
         assert run_and_kill(train_command(folder, output, **options), output, stopped + 10, environment(1))
-    ours, theirs = measured(run), measured(alone)
+    ours, theirs = comparable(run), comparable(alone)
     for ours_line, theirs_line in zip(ours[: stopped + 10], theirs[: stopped + 10], strict=True):
-        del ours_line["padding"], theirs_line["padding"]  # that of the first host's rows
         assert ours_line == pytest.approx(theirs_line, rel=0, abs=1e-5 if ours_line["step"] <= 20 else 1e-3)
+
+
+def test_hosts_finish_a_run_as_one_device_does(folder):
+    """20 updates on two hosts of two devices: the lines of metrics.jsonl, the results and the model."""
+    options = {"steps": 20, "log_every": 1, "save_every": 10, "evaluate_every": 10, "dropout": 0}
+    outputs_of([*start_hosts(train_command(folder, folder / "hosts", **options)),
+                start(train_command(folder, folder / "one", **options), 1)])  # fmt: skip
+    ours, theirs = comparable(folder / "hosts"), comparable(folder / "one")
+    assert len(ours) == len(theirs) == 22
+    for ours_line, theirs_line in zip(ours, theirs, strict=True):
+        assert ours_line == pytest.approx(theirs_line, rel=0, abs=1e-5)
+    ours, theirs = (json.loads((folder / name / "results.json").read_text()) for name in ("hosts", "one"))
+    assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=0, abs=1e-5)
+    assert ours["baselines"] == theirs["baselines"]
+    ours, theirs = (load_file(folder / name / "model" / "model.safetensors") for name in ("hosts", "one"))
+    for name, tensor in theirs.items():
+        np.testing.assert_allclose(ours[name], tensor, rtol=0, atol=1e-4, err_msg=name)
+
+
+def comparable(output):
+    """The lines of metrics.jsonl without the share of padding, which is that of the first host's rows."""
+    return [{name: value for name, value in line.items() if name != "padding"} for line in measured(output)]
 
 
 # Bad input
@@ -219,3 +244,10 @@ def test_hosts_that_see_different_files(monkeypatch):
     monkeypatch.setattr("bert_tf.devices._multihost", lambda: gathered)
     with pytest.raises(InputError, match="differ in the step of the checkpoint: 5, 8; --data and --output must be"):
         devices.check_same(5, "the step of the checkpoint")
+
+
+def test_the_first_hosts_clock_decides(monkeypatch):
+    multihost = SimpleNamespace(broadcast_one_to_all=lambda number: number * 0 + np.float32(7.5))
+    monkeypatch.setattr("bert_tf.devices._multihost", lambda: multihost)
+    assert Devices(num_hosts=2).from_main(3.0) == 7.5
+    assert Devices().from_main(3.0) == 3.0
