@@ -51,6 +51,8 @@ class BertAdamW(keras.optimizers.Optimizer):
         weight_decay_rate: the decay of the variables for which `is_decayed`.
         bias_correction: False: m̂ = m and v̂ = v (google-research/bert); True: m̂ = m / (1 - β1ᵗ), v̂ = v / (1 - β2ᵗ)
             (PyTorch's and Keras' AdamW).
+        rate_factors: {pattern: factor}: the rate of a variable is `learning_rate` times the factor of the first pattern
+            (a regular expression) that is found in its path; 1 where none is.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         beta_2=0.999,
         epsilon=1e-6,
         bias_correction=False,
+        rate_factors=None,
         name="bert_adamw",
         **kwargs,
     ):
@@ -70,6 +73,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.bias_correction = bias_correction
+        self.rate_factors = dict(rate_factors or {})
 
     def build(self, variables):
         if self.built:
@@ -78,14 +82,20 @@ class BertAdamW(keras.optimizers.Optimizer):
         self._momentums = self.add_optimizer_variables(variables, "momentum")
         velocities = iter(self.add_optimizer_variables([v for v in variables if self.has_velocity(v)], "velocity"))
         self._velocities = [next(velocities) if self.has_velocity(v) else None for v in variables]
-        self._decayed = [is_decayed(variable) for variable in variables]  # update_step may get a bare tf.Variable
+        # By index, as update_step may get a bare tf.Variable, which has another path.
+        self._decayed = [is_decayed(variable) for variable in variables]
+        self._rate_factors = [self._rate_factor(variable.path) for variable in variables]
 
     def has_velocity(self, variable):
         """Whether a variable is Adam's, and so has a second moment: here all are."""
         return True
 
+    def _rate_factor(self, path):
+        return next((factor for pattern, factor in self.rate_factors.items() if re.search(pattern, path)), 1.0)
+
     def update_step(self, gradient, variable, learning_rate):
-        rate = ops.cast(learning_rate, variable.dtype)
+        factor = self._rate_factors[self._get_variable_index(variable)]
+        rate = ops.cast(learning_rate, variable.dtype) * factor
         self.assign_sub(variable, rate * self.direction(gradient, variable))
 
     def direction(self, gradient, variable):
@@ -117,4 +127,5 @@ class BertAdamW(keras.optimizers.Optimizer):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "bias_correction": self.bias_correction,
+            "rate_factors": self.rate_factors,
         }

@@ -6,6 +6,27 @@ from bert_tf.figures import with_update
 from bert_tf.optimization import clip_by_global_norm
 
 
+class ByShape:
+    """A function of a batch, compiled once for each set of shapes that a batch has.
+
+    A `tf.function` that meets many shapes warns of retracing, and can begin to compile for unknown ones, after which
+    the result for a batch depends on the batches before it; a concrete function for each does neither.
+    """
+
+    def __init__(self, function, jit_compile):
+        self._function = tf.function(function, jit_compile=jit_compile)
+        self._compiled = {}
+
+    def __call__(self, batch, *rest):
+        tensors = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
+        key = tuple((name, value.dtype, *value.shape) for name, value in sorted(tensors.items()))
+        if key not in self._compiled:
+            specs = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in tensors.items()}
+            more = [tf.TensorSpec(value.shape, value.dtype) for value in rest]
+            self._compiled[key] = self._function.get_concrete_function(specs, *more)
+        return self._compiled[key](tensors, *rest)
+
+
 class TensorFlowStep:
     def __init__(self, model, objective, optimizer, accumulation, clip_norm, loss_scale):
         self.model = model
@@ -19,8 +40,8 @@ class TensorFlowStep:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
-        self.evaluate = tf.function(self._evaluate, jit_compile=jit_compile)
+        self._compiled_update = ByShape(self._update, jit_compile)
+        self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
         return self._compiled_update(batch, tf.constant(rate, tf.float32))

@@ -41,6 +41,7 @@ class TrainingLoop:
         place: where the batch after the last one is: what `batches` yielded beside it, None at the start.
         state: JSON values that the caller wants kept with the checkpoints.
         skipped: updates skipped so far.
+        ended_early: whether `end_early` was called, now or before an interruption.
     """
 
     def __init__(self, run, variables, budget, rate, *, log_every, save_every, evaluate_every, skip_non_finite=False,
@@ -53,6 +54,7 @@ class TrainingLoop:
         self.devices.check_same(self.done, "the step of the newest undamaged checkpoint")
         self.place, self.state = progress.get("place"), progress.get("state", {})
         self.skipped, self._skipped_in_a_row = progress.get("skipped", 0), progress.get("skipped_in_a_row", 0)
+        self.ended_early = progress.get("ended_early", False)
         self._figures = RunningFigures(progress.get("figures"))
         self._clock = _Clock(progress.get("seconds", 0.0), peak_flops and peak_flops * self.devices.count)
         self.progress = self._progress()
@@ -60,8 +62,12 @@ class TrainingLoop:
             print(f"Continuing after step {self.done:,}.")
         run.continue_from(self.done)
 
+    def end_early(self):
+        """For `evaluate`: ends the run before its budget does; a checkpoint is written, and it stays ended."""
+        self.ended_early = True
+
     def train(self, step, batches, evaluate, *, until=1.0, flops=0):
-        """Makes updates until `until` of the budget is used.
+        """Makes updates until `until` of the budget is used, or the run is ended early.
 
         Args:
             step: see `bert_tf.training.make_step`.
@@ -79,7 +85,7 @@ class TrainingLoop:
         unchecked = []  # the last update and its batch: read one step late, so that the device need not wait for us
         bar = tqdm(total=self.budget.steps, initial=self.done, unit="step", disable=None, dynamic_ncols=True)
         with StopRequest(self.devices.num_hosts) as stop, bar, contextlib.closing(batches):
-            while self.progress < until:
+            while self.progress < until and not self.ended_early:
                 self.place, batch = next(batches)
                 rate = self.rate(self.progress)
                 figures = step.train(batch, rate)
@@ -93,23 +99,24 @@ class TrainingLoop:
                 bar.update()
                 log = ends or self.done % self.log_every == 0
                 save = ends or self.done % self.save_every == 0 or stops
+                evaluates = ends or self.done % self.evaluate_every == 0
                 unchecked.append((figures["skipped"][0], batch))
-                while len(unchecked) > (0 if log or save else 1):
+                while len(unchecked) > (0 if log or save or evaluates else 1):
                     self._check(step, *unchecked.pop(0))
 
                 if log:
                     self._log(bar, rate)
-                if ends or self.done % self.evaluate_every == 0:
+                if evaluates:
                     with self._clock.paused():
                         step.sync()
                         measured = evaluate()
                         self.run.log(self.done, measured)
                         bar.write(self._line(measured))
-                if save:
+                if save or self.ended_early:
                     with self._clock.paused():
                         step.sync()
                         self._save()
-                if stops and not ends:
+                if stops and not ends and not self.ended_early:
                     print(f"Stopped at step {self.done:,} as asked; the same command continues.", file=sys.stderr)
                     raise SystemExit(STOPPED)
 
@@ -163,6 +170,7 @@ class TrainingLoop:
             "seconds": self._clock.seconds(),
             "skipped": self.skipped,
             "skipped_in_a_row": self._skipped_in_a_row,
+            "ended_early": self.ended_early,
             "state": self.state,
         }
         if self.devices.is_main:

@@ -1,4 +1,4 @@
-"""`bert-finetune` and `python -m downstream`: classify, squad, tag, predict, evaluate."""
+"""`bert-finetune` and `python -m downstream`: classify, glue, squad, tag, predict, evaluate."""
 
 import argparse
 import os
@@ -6,19 +6,15 @@ import sys
 
 from bert_tf.errors import InputError
 from downstream.commands_classify import add_classify
+from downstream.commands_glue import add_glue
 from downstream.commands_measure import add_evaluate, add_predict
 from downstream.commands_squad import add_squad
 from downstream.commands_tag import add_tag
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
-COMMANDS = (
-    add_classify,
-    add_squad,
-    add_tag,
-    add_predict,
-    add_evaluate,
-)  # as --help lists them; each is in a `commands_*.py`
+# As --help lists them; each is in a `commands_*.py`.
+COMMANDS = (add_classify, add_glue, add_squad, add_tag, add_predict, add_evaluate)
 
 
 def main(argv=None):

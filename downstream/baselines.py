@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.naive_bayes import MultinomialNB
 
-from downstream.metrics import METRICS
+from downstream.metrics import metrics_of
 
 
 class Baselines:
@@ -17,11 +17,13 @@ class Baselines:
     Args:
         features: the `Features` of the training file, `labels` (N,) int among them.
         vocab_size: the number of token ids.
+        label_count: the number of labels.
     """
 
-    def __init__(self, features, vocab_size):
+    def __init__(self, features, vocab_size, label_count):
         labels = features.per_example["labels"]
         self._vocab_size = vocab_size
+        self._label_count = label_count
         self._most_frequent = np.bincount(labels).argmax()
         self._naive_bayes = MultinomialNB().fit(_counts(features, vocab_size), labels)
 
@@ -35,7 +37,7 @@ class Baselines:
         return {
             f"{baseline}_{name}": float(metric(targets, values))
             for baseline, values in predicted.items()
-            for name, metric in METRICS["single_label_classification"].items()
+            for name, metric in metrics_of("single_label_classification", self._label_count).items()
         }
 
 

@@ -1,12 +1,12 @@
-"""`bert-finetune classify`: from files of labelled texts and a model to a classifier, with exact continuation.
+"""Fine-tuning a classifier: from labelled texts and a model to a run directory, with exact continuation.
 
 The run directory is described in `bert_tf.run_directory`; here `model/` holds the best model so far from the first
-validation on. `classify` below is the command as a function: it serves every task that a `Task` describes.
+validation on, and the files of `downstream.report` say what it does on the validation set. `classify` below serves
+every task that a `Task` describes: `bert-finetune classify` and `bert-finetune glue` call it.
 """
 
 import dataclasses
-import hashlib
-from pathlib import Path
+import math
 
 import numpy as np
 from keras import ops
@@ -19,36 +19,38 @@ from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic
 from downstream.baselines import Baselines
-from downstream.examples import read_examples
 from downstream.features import open_tokenizer, tokenize
 from downstream.forward import compile_forward
 from downstream.heads import BertForSequenceClassification, labels_of
-from downstream.labels import count_labels, encode, find_labels
-from downstream.metrics import METRICS, measure
+from downstream.labels import class_weights, count_labels, encode, find_labels
+from downstream.metrics import OF_TWO_LABELS, measure, metrics_of
 from downstream.objective import LOSSES, SequenceObjective
 from downstream.predict import read_logits
+from downstream.report import draw_confusion_matrix, draw_reliability, write_predictions
 from downstream.train import FineTuning
 
 
-def classify(output, model_path, files, task, recipe, *, new_head=False):
+def classify(output, model_path, examples, task, recipe, *, new_head=False):
     """Fine-tunes a classifier, or continues, and returns the content of `results.json`.
 
     Args:
         output: the run directory.
         model_path: the directory of a model or of a run to start from.
-        files: {"train": …, "validation": …, and perhaps "test": …}, .tsv, .csv or .jsonl files.
+        examples: {"train": …, "validation": …, and any others to measure once, "test" say}, `Examples` with labels.
         task: a `Task` with a label column.
         recipe: a `Recipe`.
-        new_head: begin with a fresh head where the model has one already.
+        new_head: whether to begin with a fresh head where the model has one; None: only if it has other labels.
 
     Raises:
-        InputError: files, model or run directory that cannot be used.
+        InputError: labels, model or run directory that cannot be used.
         SystemExit: status 75 after SIGTERM or SIGINT, with a checkpoint written.
     """
     # ---- What is asked for -------------------------------------------------------------------------------------
-    examples = {split: read_examples(path, task) for split, path in files.items()}
     labels = task.labels or find_labels(examples["train"], task)
-    targets = {split: encode(examples[split], task, labels) for split in files}
+    if task.chosen_by in OF_TWO_LABELS and len(labels) != 2:
+        raise InputError(f"the metric {task.chosen_by} needs two labels, got {', '.join(labels)}; choose another")
+    targets = {split: encode(one, task, labels) for split, one in examples.items()}
+    weights = class_weights(targets["train"], task, labels)
     checkpoint = read_checkpoint(model_path)
     make_deterministic(recipe.seed)
     model, fresh = _open_model(checkpoint, labels, task, recipe, new_head)
@@ -56,7 +58,7 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
     tokenizer = open_tokenizer(model_path, model.config)
 
     settings = {"command": "classify", "model": checkpoint.sha256(), "new_head": new_head}
-    settings |= {split: hashlib.sha256(Path(path).read_bytes()).hexdigest() for split, path in files.items()}
+    settings |= {split: one.sha256() for split, one in examples.items()}
     run = RunDirectory(output, settings | dataclasses.asdict(task) | recipe.settings())
     if run.results is not None:
         print(f"{output} holds a finished run; nothing to do. Its metrics: {run.results['metrics']}")
@@ -64,30 +66,34 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
 
     # ---- Features, the plan and the baselines ------------------------------------------------------------------
     features, truncated = {}, {}
-    for split in files:
+    for split in examples:
         features[split], truncated[split] = tokenize(
             examples[split], tokenizer, task.max_seq_length, model.config.pad_token_id, labels=targets[split]
         )
-    objective = SequenceObjective(task.problem_type)
+    objective = SequenceObjective(task.problem_type, weights)
     longest = max(int(one.lengths.max()) for one in features.values())
     tuning = FineTuning(model, objective, features["train"], recipe, longest)
-    held_out = [split for split in files if split != "train"]
+    held_out = [split for split in examples if split != "train"]
     baselines = {}
     if task.problem_type == "single_label_classification":
-        baseline = Baselines(features["train"], model.config.vocab_size)
+        baseline = Baselines(features["train"], model.config.vocab_size, len(labels))
         baselines = {
             f"{split}_{name}": value for split in held_out for name, value in baseline.measure(features[split]).items()
         }
-    _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning, baselines)
+    _print_plan(examples, targets, truncated, task, labels, model, [*fresh, *tuning.fresh], tuning, baselines, weights)
 
     # ---- Train -------------------------------------------------------------------------------------------------
     forward = compile_forward(model)
 
-    def measure_split(split):
+    def outputs_of(split):
+        """The logits (N, C) and losses (N,) of a split."""
         logits = read_logits(forward, features[split], tuning.padded_lengths, recipe.batch_size)
         losses = LOSSES[task.problem_type](ops.convert_to_tensor(logits), ops.convert_to_tensor(targets[split]))
-        loss = float(np.mean(ops.convert_to_numpy(losses), dtype=np.float64))
-        return {"loss": loss} | measure(task.problem_type, targets[split], logits)
+        return logits, ops.convert_to_numpy(losses)
+
+    def measure_split(split):
+        logits, losses = outputs_of(split)
+        return {"loss": float(losses.mean(dtype=np.float64))} | measure(task.problem_type, targets[split], logits)
 
     def save_model():
         with whole_directory(run.model_path) as folder:
@@ -100,18 +106,34 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
     # ---- What came out -----------------------------------------------------------------------------------------
     model.load_tensors(read_checkpoint(run.model_path).tensors, run.model_path)
     metrics = {f"validation_{name}": value for name, value in best["best_metrics"].items()}
-    if "test" in files:
-        metrics |= {f"test_{name}": value for name, value in measure_split("test").items()}
+    for split in held_out:
+        if split != "validation":
+            metrics |= {f"{split}_{name}": value for name, value in measure_split(split).items()}
+    logits, losses = outputs_of("validation")
+    write_predictions(
+        run.path / "validation_predictions.jsonl",
+        examples["validation"],
+        task,
+        labels,
+        targets["validation"],
+        logits,
+        losses,
+    )
+    if task.problem_type == "single_label_classification":
+        draw_confusion_matrix(run.path / "confusion_matrix.png", targets["validation"], logits, labels)
+        metrics["validation_calibration_error"] = draw_reliability(
+            run.path / "reliability.png", targets["validation"], logits
+        )
     _draw(run, task, tuning, baselines)
     results = {
         "metrics": metrics,
         "baselines": baselines,
         "labels": list(labels),
         "model": str(model_path),
-        "files": {split: str(path) for split, path in files.items()},
-        "examples": {split: len(examples[split]) for split in files},
+        "files": {split: str(one.path) for split, one in examples.items()},
+        "examples": {split: len(one) for split, one in examples.items()},
         "truncated": truncated,
-        "steps": tuning.steps,
+        "steps": tuning.steps_made,
         "best_step": best["best_step"],
         "learning_rate": tuning.learning_rate,
         "parameters": model.count_params(),
@@ -124,16 +146,16 @@ def classify(output, model_path, files, task, recipe, *, new_head=False):
 def _open_model(checkpoint, labels, task, recipe, new_head):
     """(the model, the names of its tensors that the checkpoint does not have and that begin fresh)."""
     tensors = dict(checkpoint.tensors)
-    if new_head:
+    its_labels = labels_of(checkpoint.values) if "classifier.weight" in tensors else labels
+    differ = tuple(its_labels) != tuple(labels)
+    if new_head or (new_head is None and differ):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
-    elif "classifier.weight" in tensors:
-        its_labels = labels_of(checkpoint.values)
-        if tuple(its_labels) != tuple(labels):
-            raise InputError(
-                f"{checkpoint.config_path.parent} has a head for the labels {', '.join(its_labels)}, the training "
-                f"file has {', '.join(labels)}; pass --new-head to begin with a fresh one, or give the labels in the "
-                "order of the model with --labels"
-            )
+    elif differ:
+        raise InputError(
+            f"{checkpoint.config_path.parent} has a head for the labels {', '.join(its_labels)}, the training file has "
+            f"{', '.join(labels)}; pass --new-head to begin with a fresh one, or give the labels in the order of the "
+            "model with --labels"
+        )
     changes, dropout = {}, checkpoint.values.get("classifier_dropout")
     if recipe.dropout is not None:
         changes = {"hidden_dropout_prob": recipe.dropout, "attention_probs_dropout_prob": recipe.dropout}
@@ -150,7 +172,7 @@ def _open_model(checkpoint, labels, task, recipe, new_head):
     return model, [name for name in model.weight_table() if name not in tensors]
 
 
-def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning, baselines):
+def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning, baselines, weights):
     known = set(examples["train"].contents())
     for split, one in examples.items():
         line = f"{split + ':':<12}{len(one):,} examples, {truncated[split]:,} truncated to {task.max_seq_length} tokens"
@@ -160,9 +182,14 @@ def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning
         if task.problem_type != "regression":
             counts = count_labels(targets[split], task, labels)
             print(" " * 12 + ", ".join(f"{label} {count:,}" for label, count in counts.items()))
+    if weights is not None:
+        told = (f"{label} {weight:.3g}" for label, weight in zip(labels, weights, strict=True))
+        print(f"weights:    {', '.join(told)}, in the training loss")
     recipe = tuning.recipe
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     print(
-        f"model:      {model.count_params():,} parameters; begun fresh: {', '.join(fresh) or 'none'}\n"
+        f"model:      {model.count_params():,} parameters, {trained:,} of them trained; begun fresh: "
+        f"{', '.join(fresh) or 'none'}\n"
         f"batches:    {tuning.batches.per_epoch:,} an epoch of {recipe.batch_size} examples, padded to "
         f"{', '.join(map(str, tuning.padded_lengths))} tokens, {tuning.batches.real_share():.1%} of them real\n"
         f"run:        {tuning.steps:,} steps = {recipe.epochs} epochs, peak rate {tuning.learning_rate:.2e} after "
@@ -176,7 +203,7 @@ def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning
 def _print_results(run, held_out, task, results):
     metrics, baselines = results["metrics"], results["baselines"]
     for split in held_out:
-        for name in METRICS[task.problem_type]:
+        for name in metrics_of(task.problem_type, len(results["labels"])):
             line = f"{split + ':':<12}{name} {metrics[f'{split}_{name}']:.3f}"
             if baselines:
                 line += (
@@ -185,6 +212,7 @@ def _print_results(run, held_out, task, results):
                 )
             print(line)
     print(f"best model: step {results['best_step']:,} of {results['steps']:,}, in {run.model_path}")
+    print(f"worst errors first: {run.path / 'validation_predictions.jsonl'}")
     print(f"learning curve: {run.curve_path}   TensorBoard: {run.path / 'tensorboard'}")
 
 

@@ -43,6 +43,12 @@ def add_recipe_options(parser):
     recipe.add_argument("--bias-correction", action="store_true", help="correct Adam's moments as PyTorch does")
     recipe.add_argument("--clip-norm", type=float, default=1.0, help="largest global norm of the gradient")
     recipe.add_argument("--dropout", type=float, help="every dropout probability, in place of the model's own")
+    recipe.add_argument("--layer-decay", type=float, default=1.0, help="a layer's rate as a part of the one's above")
+    recipe.add_argument("--freeze-layers", type=int, help="do not train the embeddings and so many of the first layers")
+    recipe.add_argument(
+        "--reinit-layers", type=int, default=0, help="top layers to begin fresh, and with any the pooler"
+    )
+    recipe.add_argument("--patience", type=int, help="end after so many epochs without a better validation metric")
     recipe.add_argument(
         "--max-shapes",
         type=int,

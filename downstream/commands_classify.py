@@ -1,5 +1,6 @@
 """The command `bert-finetune classify` (what it does is in `downstream.classify`)."""
 
+from bert_tf.errors import InputError
 from downstream.commands import FILES, add_command, add_recipe_options, take_recipe
 
 
@@ -35,8 +36,15 @@ def add_classify(commands):
     task.add_argument("--labels", nargs="+", help="the labels in order; without it, those of the training file")
     task.add_argument("--label-separator", default=",", help="what stands between several labels in a cell")
     task.add_argument(
+        "--class-weights",
+        nargs="+",
+        metavar="WEIGHT",
+        help="what labels count in the training loss: balanced, or LABEL=WEIGHT for some of them",
+    )
+    task.add_argument(
         "--metric",
-        help="the figure that chooses the best epoch: accuracy (the usual one), macro_f1 or matthews; with several "
+        help="the figure that chooses the best epoch: accuracy (the usual one), macro_f1 or matthews, for two "
+        "labels also f1 (of the second) or accuracy_f1 (the mean of both); with several "
         "labels micro_f1 (usual), macro_f1 or exact_match; for regression pearson_spearman (usual), pearson, spearman "
         "or negative_mean_squared_error",
     )
@@ -47,9 +55,31 @@ def add_classify(commands):
 
 def _classify(model, train, validation, test, output, new_head, **options):
     from downstream.classify import classify
+    from downstream.examples import read_examples
     from downstream.tasks import Task
 
     recipe = take_recipe(options)
     options["labels"] = tuple(options["labels"]) if options["labels"] else None
+    options["class_weights"] = read_class_weights(options["class_weights"])
+    task = Task(**options)
     files = {"train": train, "validation": validation} | ({"test": test} if test else {})
-    classify(output, model, files, Task(**options), recipe, new_head=new_head)
+    examples = {split: read_examples(path, task) for split, path in files.items()}
+    classify(output, model, examples, task, recipe, new_head=new_head)
+
+
+def read_class_weights(words):
+    """ "balanced", {label: weight} or None, from `--class-weights balanced` or `--class-weights neg=2 pos=0.5`."""
+    if not words:
+        return None
+    if words == ["balanced"]:
+        return "balanced"
+    weights = {}
+    for word in words:
+        label, equals, number = word.rpartition("=")
+        try:
+            weights[label] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InputError(f"--class-weights takes balanced, or LABEL=WEIGHT for each label, got {word!r}")
+    return weights

@@ -2,13 +2,14 @@
 
     .tsv    tabs between columns, a row a line, no quoting at all: a " is a character like any other (GLUE's files)
     .csv    commas between columns, quotes around a field with a comma, a quote (doubled) or a line break (RFC 4180)
-    .jsonl  a JSON object a line
+    .jsonl  a JSON object a line (also .json, as the files of CLUE are called)
 
 UTF-8, with or without a byte order mark; lines end in LF or CRLF. No row is skipped: each is an example or an error.
 """
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -41,6 +42,10 @@ class Examples:
     def where(self, index):
         return f"{self.path}, line {self.lines[index]}"
 
+    def sha256(self):
+        """Of all that an answer or a result depends on: texts, pairs and labels."""
+        return hashlib.sha256(json.dumps([self.texts, self.pairs, self.labels]).encode()).hexdigest()
+
     def contents(self):
         """What makes two examples the same: the text, or both texts of a pair."""
         return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
@@ -52,25 +57,37 @@ def read_examples(path, task, *, with_labels=True):
     Raises:
         InputError: what `read_columns` refuses, a text that is empty or only white space, a text that is not a string.
     """
-    names = [task.text, *([task.text_pair] if task.text_pair is not None else [])]
-    if with_labels:
-        names.append(task.label)
-    lines, columns = read_columns(path, names, task.header)
+    names = [name for name in (task.prefix, task.text, task.text_pair) if name is not None]
+    hint = {task.label: "without labels a file can be answered by predict, but nothing is learnt from it or measured"}
+    lines, columns = read_columns(path, [*names, *([task.label] if with_labels else [])], task.header, hint)
+    return make_examples(path, lines, columns, task, with_labels=with_labels)
+
+
+def make_examples(path, lines, columns, task, *, with_labels=True):
+    """The `Examples` of {name: cells}, each text checked; `path` and `lines` say where they come from.
+
+    Raises:
+        InputError: a text that is empty or only white space, a text that is not a string.
+    """
     pairs = columns[task.text_pair] if task.text_pair is not None else None
     examples = Examples(Path(path), lines, columns[task.text], pairs, columns[task.label] if with_labels else None)
-    for name, texts in ((task.text, examples.texts), (task.text_pair, pairs or [])):
-        for index, text in enumerate(texts):
+    for name in (task.prefix, task.text, task.text_pair):
+        for index, text in enumerate(columns[name] if name is not None else []):
             if not isinstance(text, str):
                 raise InputError(f"{examples.where(index)}: {name!r} must be a string, got {json.dumps(text)}")
-            if not text.strip():
+            if not text.strip() and not task.may_be_empty:
                 raise InputError(f"{examples.where(index)}: {name!r} is empty; give it a text or remove the row")
-    return examples
+    if task.prefix is None:
+        return examples
+    prefixed = [f"{prefix}: {text}" for prefix, text in zip(columns[task.prefix], examples.texts, strict=True)]
+    return dataclasses.replace(examples, texts=prefixed)
 
 
-def read_columns(path, names, header=None):
+def read_columns(path, names, header=None, hints=None):
     """The named columns of a file: (the line of each row, {name: cells}).
 
     A table `sentence<TAB>label / good<TAB>1 / bad<TAB>0` with names ["label"] gives ([2, 3], {"label": ["1", "0"]}).
+    `hints`, {name: what else to say where it is missing}, end the sentence about a column that is not there.
 
     Raises:
         InputError: no such file, another suffix, not UTF-8, no rows, a row with another number of columns than the
@@ -86,8 +103,9 @@ def read_columns(path, names, header=None):
     for line, row in _READERS[path.suffix](path, _text(path), header):
         for name in names:
             if name not in row:
-                place = f"{path}, line {line}," if path.suffix == ".jsonl" else path
-                raise InputError(f"{place} has no column {name!r}; its columns are {', '.join(map(repr, row))}")
+                place = f"{path}, line {line}," if _READERS[path.suffix] is _read_jsonl else path
+                hint = f"; {hints[name]}" if hints and name in hints else ""
+                raise InputError(f"{place} has no column {name!r}; its columns are {', '.join(map(repr, row))}{hint}")
             columns[name].append(row[name])
         lines.append(line)
     if not lines:
@@ -109,7 +127,7 @@ def _text(path):
 
 
 def _expected(path, header):
-    return "rows" if path.suffix == ".jsonl" or header else "a header line and then rows"
+    return "rows" if _READERS[path.suffix] is _read_jsonl or header else "a header line and then rows"
 
 
 # Each reader yields (line, {column: cell}) for every row.
@@ -171,4 +189,4 @@ def _read_jsonl(path, text, header):
         yield number, row
 
 
-_READERS = {".tsv": _read_tsv, ".csv": _read_csv, ".jsonl": _read_jsonl}
+_READERS = {".tsv": _read_tsv, ".csv": _read_csv, ".jsonl": _read_jsonl, ".json": _read_jsonl}

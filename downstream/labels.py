@@ -66,6 +66,37 @@ def count_labels(targets, task, labels):
     return {label: int(count) for label, count in zip(labels, counts, strict=True)}
 
 
+def class_weights(targets, task, labels):
+    """The weights of the labels in the training loss, (C,) float32; None without `task.class_weights`.
+
+    "balanced" is N / (C · n_c) for a label that n_c of N examples have (scikit-learn's); where an example may have
+    several, (N - n_c) / n_c for the label, so that those with and those without it count the same.
+
+    Raises:
+        InputError: a weight for an unknown label, one that is not above 0, a balance for a label without examples.
+    """
+    if task.class_weights is None:
+        return None
+    if task.class_weights != "balanced":
+        for name, weight in task.class_weights.items():
+            if name not in labels:
+                raise InputError(f"class_weights has {name!r}, which is no label; the labels are {', '.join(labels)}")
+            if not 0 < weight < math.inf:
+                raise InputError(f"the class weight of {name!r} must be above 0, got {weight}")
+        return np.array([task.class_weights.get(label, 1.0) for label in labels], "float32")
+    counts = count_labels(targets, task, labels)
+    for label, count in counts.items():
+        if not count or (task.problem_type == "multi_label_classification" and count == len(targets)):
+            raise InputError(
+                f"balanced class weights need examples with and without {label!r}, and {count:,} of {len(targets):,} "
+                "training examples have it; give its weight by name with --class-weights"
+            )
+    each = np.array(list(counts.values()), "float32")
+    if task.problem_type == "single_label_classification":
+        return len(targets) / (len(labels) * each)
+    return (len(targets) - each) / each
+
+
 def _names(examples, index, task):
     """The labels in one cell: one, or for several at once what its separator divides (a list in .jsonl)."""
     cell = examples.labels[index]

@@ -21,6 +21,16 @@ def micro_f1(targets, predicted):
     return f1_score(targets, predicted, average="micro", zero_division=0.0)
 
 
+def f1(targets, predicted):
+    """F1 of the second of two labels (GLUE's "1", duplicate and paraphrase); 0 where nobody has it."""
+    return f1_score(targets, predicted, labels=[1], average="macro", zero_division=0.0)
+
+
+def accuracy_f1(targets, predicted):
+    """The mean of both, the score of MRPC and QQP in GLUE."""
+    return (accuracy_score(targets, predicted) + f1(targets, predicted)) / 2
+
+
 def pearson(targets, predicted):
     """Pearson's correlation; 0 where one side is constant, for which it is not defined."""
     return pearsonr(targets, predicted).statistic if _vary(targets, predicted) else 0.0
@@ -50,6 +60,8 @@ METRICS = {
         "accuracy": accuracy_score,
         "macro_f1": macro_f1,
         "matthews": matthews_corrcoef,
+        "f1": f1,
+        "accuracy_f1": accuracy_f1,
     },
     "multi_label_classification": {
         "micro_f1": micro_f1,
@@ -63,6 +75,14 @@ METRICS = {
         "negative_mean_squared_error": negative_mean_squared_error,
     },
 }
+
+OF_TWO_LABELS = ("f1", "accuracy_f1")
+
+
+def metrics_of(problem_type, label_count):
+    """{name: metric} of a problem type, without those that need two labels where there are more."""
+    metrics = METRICS[problem_type]
+    return {name: metric for name, metric in metrics.items() if label_count == 2 or name not in OF_TWO_LABELS}
 
 
 def decisions(problem_type, logits):
@@ -86,6 +106,9 @@ def probabilities(problem_type, logits):
 
 
 def measure(problem_type, targets, logits):
-    """{name: float} of every metric of the problem type."""
+    """{name: float} of every metric of the problem type, from targets and logits (N, C); 0 of no examples."""
+    metrics = metrics_of(problem_type, logits.shape[1])
+    if not len(targets):
+        return dict.fromkeys(metrics, 0.0)
     predicted = decisions(problem_type, logits)
-    return {name: float(metric(targets, predicted)) for name, metric in METRICS[problem_type].items()}
+    return {name: float(metric(targets, predicted)) for name, metric in metrics.items()}

@@ -29,6 +29,10 @@ class Task:
         metric: the figure that chooses the best checkpoint, larger being better; None: the first of its problem type.
         max_seq_length: tokens of a text or pair, [CLS] and [SEP] included; what is longer is truncated and counted.
         header: the names of the columns of a file that has no header line; None: its first line names them.
+        prefix: a column whose text is put before the first text, with a colon between them.
+        may_be_empty: whether an empty text is an example like any other; else it is an error.
+        class_weights: what an example of a label counts in the training loss: {label: weight}, "balanced" (all labels
+            together count the same), or None (1). With several labels an example, the weight of those it has.
 
     Raises:
         InputError: an unknown problem type or metric, a length below 3, a column named twice.
@@ -43,6 +47,9 @@ class Task:
     metric: str | None = None
     max_seq_length: int = 128
     header: tuple[str, ...] | None = None
+    prefix: str | None = None
+    may_be_empty: bool = False
+    class_weights: str | dict | None = None
 
     def __post_init__(self):
         if self.problem_type not in PROBLEM_TYPES:
@@ -54,7 +61,9 @@ class Task:
             )
         if self.max_seq_length < 3:
             raise InputError(f"max_seq_length must be at least 3 ([CLS], a token, [SEP]), got {self.max_seq_length}")
-        names = [name for name in (self.text, self.text_pair, self.label) if name is not None]
+        if self.class_weights is not None and self.problem_type == "regression":
+            raise InputError("class_weights need labels, and regression has none; leave --class-weights out")
+        names = [name for name in (self.prefix, self.text, self.text_pair, self.label) if name is not None]
         if len(set(names)) != len(names):
             raise InputError(f"text, text pair and label must be different columns, got {', '.join(names)}")
 
@@ -93,4 +102,4 @@ class Task:
         return cls(**saved, problem_type=model.problem_type, labels=model.labels)
 
 
-_SAVED = ("text", "text_pair", "label", "label_separator", "metric", "max_seq_length")
+_SAVED = ("text", "text_pair", "prefix", "label", "label_separator", "metric", "max_seq_length", "may_be_empty")

@@ -18,11 +18,13 @@ from bert_tf import InputError
 from bert_tf.checkpoints import read_checkpoint
 from downstream.__main__ import main
 from downstream.classify import _open_model
+from downstream.metrics import METRICS
 from downstream.tasks import Task
 from downstream.train import Recipe, usual_learning_rate
 from tests.downstream_toys import VOCABULARY, opinions, write_toy_model, write_tsv
 
 HEADER = ["sentence", "label"]
+SINGLE = "single_label_classification"
 EPOCHS, STEPS_PER_EPOCH = 3, 25  # 400 examples, 16 a batch
 RECIPE = ["--epochs", EPOCHS, "--batch-size", 16, "--learning-rate", 4e-3, "--max-shapes", 2, "--save-every", 7]
 RECIPE += ["--max-seq-length", 40]
@@ -90,7 +92,9 @@ def test_everything_is_told_before_the_first_step(finished):
     plan = finished[1].split("step ")[0]
     assert re.search(r"train: +400 examples, 0 truncated to 40 tokens\n +neg \d+, pos \d+\n", plan)
     assert re.search(r"validation: +90 examples, 0 truncated to 40 tokens, \d+ also in the training file", plan)
-    assert re.search(r"model: +[\d,]+ parameters; begun fresh: classifier.weight, classifier.bias\n", plan)
+    assert re.search(
+        r"model: +[\d,]+ parameters, [\d,]+ of them trained; begun fresh: classifier.weight, classifier.bias\n", plan
+    )
     assert re.search(r"batches: +25 an epoch of 16 examples, padded to \d+, 22 tokens, \d+\.\d% of them real", plan)
     assert "75 steps = 3 epochs, peak rate 4.00e-03 after 7 steps, float32; best by validation accuracy" in plan
     assert "validation_majority_accuracy" in plan
@@ -107,7 +111,6 @@ def test_a_finished_run_says_so_and_does_nothing(toy, finished, capsys):
 
 def test_what_the_run_leaves(finished):
     run, _ = finished
-    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (run / "model").iterdir()} == {
         "config.json",
         "model.safetensors",
@@ -115,6 +118,8 @@ def test_what_the_run_leaves(finished):
         "tokenizer_config.json",
         "vocab.txt",
     }
+    for name in ("learning_curve.png", "confusion_matrix.png", "reliability.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG"), name
     assert json.loads((run / "model" / "task.json").read_text())["text"] == "sentence"
 
 
@@ -252,7 +257,7 @@ def test_evaluate_gives_what_training_measured(toy, finished, tmp_path, capsys):
     assert main([str(word) for word in words]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     trained = results_of(run)["metrics"]
-    assert figures["metrics"] == {name: trained[f"test_{name}"] for name in ("accuracy", "macro_f1", "matthews")}
+    assert figures["metrics"] == {name: trained[f"test_{name}"] for name in METRICS[SINGLE]}
     assert figures["examples"] == 61
     assert sum(figures["label_counts"].values()) == 61
     assert (tmp_path / "figures.json").read_text() in capsys.readouterr().out
@@ -345,6 +350,10 @@ def test_a_model_that_cannot_take_it(toy, finished, tmp_path, capsys):
         ({"clip_norm": 0.0}, "clip_norm must be above 0, got 0.0"),
         ({"max_shapes": 0}, "max_shapes must be at least 1, got 0"),
         ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
+        ({"layer_decay": 1.1}, "layer_decay must be in (0, 1], got 1.1"),
+        ({"freeze_layers": -1}, "freeze_layers must be at least 0, got -1"),
+        ({"reinit_layers": -1}, "reinit_layers must be at least 0, got -1"),
+        ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"precision": "int8"}, "precision must be one of float32, bfloat16, float16, got 'int8'"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"save_every": 0}, "save_every must be at least 1, got 0"),

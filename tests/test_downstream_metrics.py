@@ -24,6 +24,14 @@ def test_single_labels():
     }
 
 
+def test_two_labels():
+    # Targets 1 1 0 0, decided 1 0 1 0 and once more 1 1: hits of label 1: 2 of 3 decided, 2 of 3 there. 3 of 5 right.
+    logits = np.array([[0.0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], "float32")
+    figures = measure(SINGLE, np.array([1, 1, 0, 0, 1]), logits)
+    assert figures["f1"] == pytest.approx(2 / 3)
+    assert figures["accuracy_f1"] == pytest.approx((2 / 3 + 3 / 5) / 2)
+
+
 def test_several_labels():
     # Decided 10, 11, 00 against 10, 01, 01: micro: 2 hits, 1 too many, 1 missed: 4/6. Label 0: 1 hit, 1 too many: 2/3;
     # label 1: 1 hit, 1 missed: 2/3. One row of three is right.
@@ -54,6 +62,86 @@ def test_a_constant_side_orders_nothing():
     assert (figures["accuracy"], figures["macro_f1"], figures["matthews"]) == (0.5, pytest.approx(1 / 3), 0.0)
 
 
+def random_case(rng):
+    """(targets, logits) of one of three problem types: 0 to 12 examples, 2 to 4 labels, often of one class alone."""
+    examples, labels = rng.integers(0, 13), rng.integers(2, 5)
+    problem_type = (SINGLE, SEVERAL, NUMBER)[rng.integers(3)]
+    one_class = rng.random() < 0.3
+    if problem_type == SINGLE:
+        targets = rng.integers(0, 1 if one_class else labels, examples)
+        logits = rng.standard_normal((examples, labels))
+        if rng.random() < 0.2:
+            logits[:, 0] += 100  # one class decided too
+    elif problem_type == SEVERAL:
+        targets = (rng.random((examples, labels)) < (0 if one_class else 0.5)).astype("float32")
+        logits = rng.standard_normal((examples, labels)) - (100 if rng.random() < 0.2 else 0)
+    else:
+        targets = np.full(examples, 2.0) if one_class else np.round(rng.random(examples) * 5, 1)
+        logits = np.round(rng.standard_normal((examples, 1)), 1)
+    return problem_type, targets, logits.astype("float32")
+
+
+def by_counting(problem_type, targets, logits):
+    """Every metric from its definition: counts of hits, sums of products, mean ranks."""
+    count = len(targets)
+
+    def f1_of(true, said):
+        return 2 * np.sum(true & said) / max(np.sum(true) + np.sum(said), 1)
+
+    def correlation(a, b):
+        a, b = a - a.mean(), b - b.mean()
+        return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+    def ranks(values):
+        return np.array([(np.sum(values < v) + np.sum(values <= v) + 1) / 2 for v in values])
+
+    if problem_type == NUMBER:
+        said = logits[:, 0].astype("float64")
+        varied = count > 1 and len(set(targets)) > 1 and len(set(said)) > 1
+        pearson = correlation(targets, said) if varied else 0.0
+        spearman = correlation(ranks(targets), ranks(said)) if varied else 0.0
+        error = -float(np.mean((targets - said) ** 2)) if count else 0.0
+        return {"pearson_spearman": (pearson + spearman) / 2, "pearson": pearson, "spearman": spearman,
+                "negative_mean_squared_error": error}  # fmt: skip
+    labels = range(logits.shape[1])
+    if problem_type == SEVERAL:
+        true, said = targets > 0, logits > 0
+        return {
+            "micro_f1": f1_of(true, said),
+            "macro_f1": float(np.mean([f1_of(true[:, c], said[:, c]) for c in labels])),
+            "exact_match": float(np.mean((true == said).all(axis=1))) if count else 0.0,
+        }
+    said = logits.argmax(axis=1)
+    accuracy = float(np.mean(said == targets)) if count else 0.0
+    seen = [c for c in labels if (targets == c).any() or (said == c).any()]
+    figures = {
+        "accuracy": accuracy,
+        "macro_f1": float(np.mean([f1_of(targets == c, said == c) for c in seen])) if seen else 0.0,
+    }
+    here = np.array([np.sum(targets == c) for c in labels], "float64")
+    decided = np.array([np.sum(said == c) for c in labels], "float64")
+    below = np.sqrt((count**2 - here @ here) * (count**2 - decided @ decided))
+    figures["matthews"] = float((np.sum(said == targets) * count - here @ decided) / below) if below else 0.0
+    if logits.shape[1] == 2:
+        figures["f1"] = f1_of(targets == 1, said == 1)
+        figures["accuracy_f1"] = (accuracy + figures["f1"]) / 2
+    return figures
+
+
+def test_metrics_equal_their_definitions_on_1000_random_cases():
+    """scikit-learn and SciPy compute them; the definitions are written out above. Of no examples every figure is 0."""
+    rng = np.random.default_rng(0)
+    empty = one_class = 0
+    for case in range(1000):
+        problem_type, targets, logits = random_case(rng)
+        empty += not len(targets)
+        one_class += len(targets) > 0 and bool((targets == targets[0]).all())
+        expected = by_counting(problem_type, targets, logits)
+        assert measure(problem_type, targets, logits) == pytest.approx(expected, abs=1e-6), case
+    assert empty > 30
+    assert one_class > 200
+
+
 def test_probabilities_and_decisions():
     logits = np.array([[0.0, np.log(3)], [1000.0, 0.0]], "float32")
     np.testing.assert_allclose(probabilities(SINGLE, logits), [[0.25, 0.75], [1, 0]], rtol=1e-6)
@@ -72,7 +160,7 @@ def test_baselines():
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         return Features(offsets, {"input_ids": np.concatenate(rows)}, {"labels": np.array(labels, "int32")}, {})
 
-    baselines = Baselines(of([[1, 1], [2, 3], [2]], [0, 1, 1]), vocab_size=4)
+    baselines = Baselines(of([[1, 1], [2, 3], [2]], [0, 1, 1]), vocab_size=4, label_count=2)
     figures = baselines.measure(of([[2, 2], [1], [3]], [1, 0, 0]))
     assert figures["majority_accuracy"] == pytest.approx(1 / 3)
     assert figures["naive_bayes_accuracy"] == pytest.approx(2 / 3)
@@ -80,7 +168,7 @@ def test_baselines():
     assert set(figures) == {
         f"{baseline}_{name}"
         for baseline in ("majority", "naive_bayes")
-        for name in ("accuracy", "macro_f1", "matthews")
+        for name in ("accuracy", "macro_f1", "matthews", "f1", "accuracy_f1")
     }
 
 

@@ -13,6 +13,7 @@ MODULES = (
     "test_model.py",
     "test_pretraining_heads.py",
     "test_optimization.py",
+    "test_downstream_layerwise.py",
     "test_lamb.py",
     "test_muon.py",
     "test_update.py",
