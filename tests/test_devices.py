@@ -234,8 +234,12 @@ def test_axes_must_divide_the_model_and_the_batch():
     with pytest.raises(InputError, match="times the 4 devices that share a batch, got 12 and 2 x 4"):
         devices.check(config, 12, 2)
     config.vocab_size = 91
+    devices.check(config, 16, 2, 64)
     with pytest.raises(InputError, match="vocab_size must be a multiple of --model-parallel, got 91 and 2; --pad-"):
         devices.check(config, 16, 2)
+    config.num_attention_heads = 3
+    with pytest.raises(InputError, match="num_attention_heads must be a multiple of --model-parallel, got 3 and 2; ch"):
+        devices.check(config, 16, 2, 64)
 
 
 def test_hosts_that_see_different_files(monkeypatch):
