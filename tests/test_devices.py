@@ -55,7 +55,11 @@ def start(command, devices):
 
 def outputs_of(processes, status=0):
     """[(stdout, stderr)] of processes that ran side by side."""
-    outputs = [process.communicate(timeout=300) for process in processes]
+    try:
+        outputs = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # those that wait for one that failed
     assert [process.returncode for process in processes] == [status] * len(processes), outputs
     return outputs
 
@@ -149,7 +153,7 @@ def test_hosts_stop_together_and_one_device_goes_on(folder):
                "learning_rate": 1e-4}  # fmt: skip
     run = folder / "stopped"
     hosts = start_hosts([*train_command(folder, run, **options), "--model-parallel", "2"])
-    while lines(run) < 20 and None in (hosts[0].poll(), hosts[1].poll()):
+    while lines(run) < 20 and [host.poll() for host in hosts] == [None, None]:
         time.sleep(0.01)
     hosts[1].send_signal(signal.SIGTERM)
     first, second = outputs_of(hosts, status=75)
