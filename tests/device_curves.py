@@ -20,7 +20,7 @@ from bert_tf.training import make_deterministic, make_step
 from pretraining import BertForPreTraining
 from pretraining.objective import PretrainingObjective
 
-ROWS, LENGTH, SLOTS, WORDS, STEPS = 16, 13, 5, 62, 20
+ROWS, LENGTH, SLOTS, WORDS, STEPS = 16, 13, 5, 61, 20
 
 
 def batch(rng):
@@ -52,7 +52,7 @@ def make(devices, dropout=0.0, accumulation=1, scaled=False):
         initializer_range=0.2,
     )
     return make_step(
-        BertForPreTraining(config),
+        BertForPreTraining(config, pad_vocab_size_multiple_of=4),  # or 61 words could not be halved
         PretrainingObjective(),
         BertAdamW(0.0),
         accumulation=accumulation,

@@ -55,7 +55,11 @@ def start(command, devices):
 
 def outputs_of(processes, status=0):
     """[(stdout, stderr)] of processes that ran side by side."""
-    outputs = [process.communicate(timeout=300) for process in processes]
+    try:
+        outputs = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # those that wait for one that failed
     assert [process.returncode for process in processes] == [status] * len(processes), outputs
     return outputs
 
@@ -149,7 +153,7 @@ def test_hosts_stop_together_and_one_device_goes_on(folder):
                "learning_rate": 1e-4}  # fmt: skip
     run = folder / "stopped"
     hosts = start_hosts([*train_command(folder, run, **options), "--model-parallel", "2"])
-    while lines(run) < 20 and None in (hosts[0].poll(), hosts[1].poll()):
+    while lines(run) < 20 and [host.poll() for host in hosts] == [None, None]:
         time.sleep(0.01)
     hosts[1].send_signal(signal.SIGTERM)
     first, second = outputs_of(hosts, status=75)
@@ -234,8 +238,12 @@ def test_axes_must_divide_the_model_and_the_batch():
     with pytest.raises(InputError, match="times the 4 devices that share a batch, got 12 and 2 x 4"):
         devices.check(config, 12, 2)
     config.vocab_size = 91
+    devices.check(config, 16, 2, 64)
     with pytest.raises(InputError, match="vocab_size must be a multiple of --model-parallel, got 91 and 2; --pad-"):
         devices.check(config, 16, 2)
+    config.num_attention_heads = 3
+    with pytest.raises(InputError, match="num_attention_heads must be a multiple of --model-parallel, got 3 and 2; ch"):
+        devices.check(config, 16, 2, 64)
 
 
 def test_hosts_that_see_different_files(monkeypatch):
