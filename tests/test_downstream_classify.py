@@ -236,7 +236,8 @@ def test_jax_gives_the_same_losses(toy, finished, tmp_path):
     words = ["--model", finished[0], "--dropout", 0.0, "--epochs", 1, "--max-shapes", 1, "--train", toy / "test.tsv"]
     assert main(command(toy, tmp_path / "tensorflow", *words)) == 0
     words = [sys.executable, "-m", "downstream", *command(toy, tmp_path / "jax", *words)]
-    subprocess.run(words, env=environment(KERAS_BACKEND="jax"), check=True)
+    # Compiling is nearly all of the time here.
+    subprocess.run(words, env=environment(KERAS_BACKEND="jax", JAX_DISABLE_MOST_OPTIMIZATIONS="1"), check=True)
     expected, got = (
         [
             [line.get(name) for name in ("loss", "learning_rate", "validation_loss")]
