@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from bert_tf.choices import PRECISIONS
 from bert_tf.errors import InputError
-from bert_tf.training import PRECISIONS
 from downstream.heads import labels_of
 
 _HEADS = ("classifier.", "qa_outputs.")
