@@ -124,7 +124,7 @@ def squad(output, model_path, files, recipe, *, version_2=False, windows=None, a
         "questions": {split: len(one) for split, one in questions.items()},
         "windows": {split: len(one.features) for split, one in cut.items()},
         "long_questions": {split: one.long_questions for split, one in cut.items()},
-        "steps": tuning.steps,
+        "steps": tuning.steps_made,
         "best_step": best["best_step"],
         "learning_rate": tuning.learning_rate,
         "parameters": model.count_params(),

@@ -139,7 +139,7 @@ def tag(
         "sentences": {split: len(one) for split, one in sentences.items()},
         "long_sentences": {split: one.long_sentences for split, one in windows.items()},
         "unknown_words": {split: one.unknown_words for split, one in windows.items()},
-        "steps": tuning.steps,
+        "steps": tuning.steps_made,
         "best_step": best["best_step"],
         "learning_rate": tuning.learning_rate,
         "parameters": model.count_params(),
