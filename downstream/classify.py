@@ -6,27 +6,26 @@ every task that a `Task` describes: `bert-finetune classify` and `bert-finetune 
 """
 
 import dataclasses
-import math
 
 import numpy as np
 from keras import ops
 
 from bert_tf.checkpoints import read_checkpoint
-from bert_tf.choices import PRECISIONS
 from bert_tf.errors import InputError
 from bert_tf.files import whole_directory
-from bert_tf.learning_curve import draw_learning_curve
 from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic
 from downstream.baselines import Baselines
 from downstream.features import open_tokenizer, tokenize
 from downstream.forward import compile_forward
-from downstream.heads import BertForSequenceClassification, labels_of
+from downstream.heads import BertForSequenceClassification
 from downstream.labels import class_weights, count_labels, encode, find_labels
 from downstream.metrics import OF_TWO_LABELS, measure, metrics_of
 from downstream.objective import LOSSES, SequenceObjective
 from downstream.predict import read_logits
 from downstream.report import draw_confusion_matrix, draw_reliability, write_predictions
+from downstream.run_report import draw_run, print_run
+from downstream.starting_model import open_starting_model
 from downstream.train import FineTuning
 
 
@@ -53,8 +52,15 @@ def classify(output, model_path, examples, task, recipe, *, new_head=False):
     weights = class_weights(targets["train"], task, labels)
     checkpoint = read_checkpoint(model_path)
     make_deterministic(recipe.seed)
-    model, fresh = _open_model(checkpoint, labels, task, recipe, new_head)
-    task.check_length(model.config, str(model_path))
+    model, fresh = open_starting_model(
+        BertForSequenceClassification,
+        checkpoint,
+        recipe,
+        task.max_seq_length,
+        new_head=new_head,
+        labels=labels,
+        problem_type=task.problem_type,
+    )
     tokenizer = open_tokenizer(model_path, model.config)
 
     settings = {"command": "classify", "model": checkpoint.sha256(), "new_head": new_head}
@@ -80,7 +86,7 @@ def classify(output, model_path, examples, task, recipe, *, new_head=False):
         baselines = {
             f"{split}_{name}": value for split in held_out for name, value in baseline.measure(features[split]).items()
         }
-    _print_plan(examples, targets, truncated, task, labels, model, [*fresh, *tuning.fresh], tuning, baselines, weights)
+    _print_plan(examples, targets, truncated, task, labels, fresh, tuning, baselines, weights)
 
     # ---- Train -------------------------------------------------------------------------------------------------
     forward = compile_forward(model)
@@ -124,7 +130,10 @@ def classify(output, model_path, examples, task, recipe, *, new_head=False):
         metrics["validation_calibration_error"] = draw_reliability(
             run.path / "reliability.png", targets["validation"], logits
         )
-    _draw(run, task, tuning, baselines)
+    dashed = {
+        label: baselines[f"validation_{label}_{task.chosen_by}"] for label in ("majority", "naive_bayes") if baselines
+    }
+    draw_run(run, f"{task.label}, {tuning.steps:,} steps", ["loss", task.chosen_by], {task.chosen_by: dashed})
     results = {
         "metrics": metrics,
         "baselines": baselines,
@@ -143,36 +152,7 @@ def classify(output, model_path, examples, task, recipe, *, new_head=False):
     return results
 
 
-def _open_model(checkpoint, labels, task, recipe, new_head):
-    """(the model, the names of its tensors that the checkpoint does not have and that begin fresh)."""
-    tensors = dict(checkpoint.tensors)
-    its_labels = labels_of(checkpoint.values) if "classifier.weight" in tensors else labels
-    differ = tuple(its_labels) != tuple(labels)
-    if new_head or (new_head is None and differ):
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
-    elif differ:
-        raise InputError(
-            f"{checkpoint.config_path.parent} has a head for the labels {', '.join(its_labels)}, the training file has "
-            f"{', '.join(labels)}; pass --new-head to begin with a fresh one, or give the labels in the order of the "
-            "model with --labels"
-        )
-    changes, dropout = {}, checkpoint.values.get("classifier_dropout")
-    if recipe.dropout is not None:
-        changes = {"hidden_dropout_prob": recipe.dropout, "attention_probs_dropout_prob": recipe.dropout}
-        dropout = recipe.dropout
-    model = BertForSequenceClassification.from_pretrained(
-        dataclasses.replace(checkpoint, tensors=tensors),
-        allow_missing_head=True,
-        dtype=PRECISIONS[recipe.precision],
-        config_changes=changes,
-        labels=labels,
-        problem_type=task.problem_type,
-        classifier_dropout=dropout,
-    )
-    return model, [name for name in model.weight_table() if name not in tensors]
-
-
-def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning, baselines, weights):
+def _print_plan(examples, targets, truncated, task, labels, fresh, tuning, baselines, weights):
     known = set(examples["train"].contents())
     for split, one in examples.items():
         line = f"{split + ':':<12}{len(one):,} examples, {truncated[split]:,} truncated to {task.max_seq_length} tokens"
@@ -185,16 +165,7 @@ def _print_plan(examples, targets, truncated, task, labels, model, fresh, tuning
     if weights is not None:
         told = (f"{label} {weight:.3g}" for label, weight in zip(labels, weights, strict=True))
         print(f"weights:    {', '.join(told)}, in the training loss")
-    recipe = tuning.recipe
-    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    print(
-        f"model:      {model.count_params():,} parameters, {trained:,} of them trained; begun fresh: "
-        f"{', '.join(fresh) or 'none'}\n"
-        f"batches:    {tuning.batches.per_epoch:,} an epoch of {recipe.batch_size} examples, padded to "
-        f"{', '.join(map(str, tuning.padded_lengths))} tokens, {tuning.batches.real_share():.1%} of them real\n"
-        f"run:        {tuning.steps:,} steps = {recipe.epochs} epochs, peak rate {tuning.learning_rate:.2e} after "
-        f"{tuning.warmup_steps:,} steps, {recipe.precision}; best by validation {task.chosen_by}"
-    )
+    print_run(tuning, fresh, "examples", task.chosen_by)
     if baselines:
         accuracies = (f"{name} {value:.3f}" for name, value in baselines.items() if name.endswith("accuracy"))
         print(f"baselines:  {', '.join(accuracies)}")
@@ -214,21 +185,3 @@ def _print_results(run, held_out, task, results):
     print(f"best model: step {results['best_step']:,} of {results['steps']:,}, in {run.model_path}")
     print(f"worst errors first: {run.path / 'validation_predictions.jsonl'}")
     print(f"learning curve: {run.curve_path}   TensorBoard: {run.path / 'tensorboard'}")
-
-
-def _draw(run, task, tuning, baselines):
-    lines = run.metrics()
-
-    def curve(name):
-        return [(line["step"], line[name]) for line in lines if name in line]
-
-    panels = []
-    for name in ("loss", task.chosen_by):
-        curves = {"training": curve(name), "validation": curve(f"validation_{name}")}
-        dashed = {
-            label: baselines[key]
-            for label in ("majority", "naive_bayes")
-            if (key := f"validation_{label}_{name}") in baselines
-        }
-        panels.append((name, {label: points for label, points in curves.items() if points}, dashed))
-    draw_learning_curve(run.curve_path, f"{task.label}, {tuning.steps:,} steps", panels)

@@ -1,13 +1,16 @@
 """What a fine-tuning run says before its first step, and the learning curve it leaves."""
 
+import math
+
 from bert_tf.learning_curve import draw_learning_curve
 
 
 def print_run(tuning, fresh, unit, chosen_by):
     """Three lines: the model and what of it is fresh, the batches of `unit` (examples, windows), the steps."""
     model, recipe = tuning.model, tuning.recipe
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     print(
-        f"model:      {model.count_params():,} parameters; begun fresh: "
+        f"model:      {model.count_params():,} parameters, {trained:,} of them trained; begun fresh: "
         f"{', '.join([*fresh, *tuning.fresh]) or 'none'}\n"
         f"batches:    {tuning.batches.per_epoch:,} an epoch of {recipe.batch_size} {unit}, padded to "
         f"{', '.join(map(str, tuning.padded_lengths))} tokens, {tuning.batches.real_share():.1%} of them real\n"

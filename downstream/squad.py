@@ -132,7 +132,7 @@ def squad(output, model_path, files, recipe, *, version_2=False, windows=None, a
     run.finish(results)
     for name in ("best_exact", "best_f1") if version_2 else ("exact", "f1"):
         print(f"{'validation:':<12}{name} {metrics[name]:.3f}")
-    print(f"best model: step {best['best_step']:,} of {tuning.steps:,}, in {run.model_path}")
+    print(f"best model: step {best['best_step']:,} of {tuning.steps_made:,}, in {run.model_path}")
     print(f"answers:    {run.path / 'predictions.json'}   learning curve: {run.curve_path}")
     return results
 

@@ -17,22 +17,24 @@ def open_starting_model(model_class, checkpoint, recipe, max_seq_length, *, new_
         checkpoint: a `bert_tf.checkpoints.Checkpoint`.
         recipe: a `downstream.train.Recipe`: its dropout and precision are the model's.
         max_seq_length: the longest row it will read.
-        new_head: begin with a fresh head where the checkpoint has one.
+        new_head: whether to begin with a fresh head where the checkpoint has one; None: only if it has other labels.
         head_settings: of the class; with `labels`, a head of the checkpoint must have the same.
 
     Raises:
         InputError: a head with other labels; rows longer than the model has positions.
     """
     tensors = dict(checkpoint.tensors)
-    if new_head:
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_HEADS)}
-    elif "labels" in head_settings and "classifier.weight" in tensors:
+    differ = False
+    if "labels" in head_settings and "classifier.weight" in tensors:
         its_labels, labels = labels_of(checkpoint.values), head_settings["labels"]
-        if tuple(its_labels) != tuple(labels):
+        differ = tuple(its_labels) != tuple(labels)
+        if differ and new_head is False:
             raise InputError(
                 f"{checkpoint.config_path.parent} has a head for the labels {', '.join(its_labels)}, the training "
                 f"file has {', '.join(labels)}; pass --new-head to begin with a fresh one"
             )
+    if new_head or differ:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_HEADS)}
     changes = {}
     if "labels" in head_settings:
         head_settings["classifier_dropout"] = checkpoint.values.get("classifier_dropout")

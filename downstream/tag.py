@@ -149,7 +149,7 @@ def tag(
         rates = ", ".join(f"{name} {metrics[f'{split}_{name}']:.3f}" for name in ("f1", "precision", "recall"))
         baseline = baselines[f"{split}_most_frequent_tag_f1"]
         print(f"{split + ':':<12}{rates}  (the most frequent tag of each word: f1 {baseline:.3f})")
-    print(f"best model: step {best['best_step']:,} of {tuning.steps:,}, in {run.model_path}")
+    print(f"best model: step {best['best_step']:,} of {tuning.steps_made:,}, in {run.model_path}")
     print(f"tags:       {', '.join(str(run.path / f'{split}.conll') for split in held_out)}")
     print(f"learning curve: {run.curve_path}")
     return results

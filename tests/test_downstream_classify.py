@@ -17,9 +17,9 @@ import downstream.batches
 from bert_tf import InputError
 from bert_tf.checkpoints import read_checkpoint
 from downstream.__main__ import main
-from downstream.classify import _open_model
+from downstream.heads import BertForSequenceClassification
 from downstream.metrics import METRICS
-from downstream.tasks import Task
+from downstream.starting_model import open_starting_model
 from downstream.train import Recipe, usual_learning_rate
 from tests.downstream_toys import VOCABULARY, opinions, write_toy_model, write_tsv
 
@@ -315,12 +315,23 @@ def test_labels_that_do_not_match_the_model(toy, finished, tmp_path, capsys):
         capsys,
         words,
         f"{finished[0] / 'model'} has a head for the labels neg, pos, the training file has NEG, POS; pass --new-head "
-        "to begin with a fresh one, or give the labels in the order of the model with --labels",
+        "to begin with a fresh one",
     )
-    task = Task(text="sentence", label="label")
-    model, fresh = _open_model(read_checkpoint(finished[0]), ("NEG", "POS"), task, Recipe(), new_head=True)
-    assert fresh == ["classifier.weight", "classifier.bias"]
-    assert model.labels == ("NEG", "POS")
+    for new_head in (True, None):
+        model, fresh = open_starting_model(
+            BertForSequenceClassification,
+            read_checkpoint(finished[0]),
+            Recipe(),
+            40,
+            new_head=new_head,
+            labels=("NEG", "POS"),
+        )
+        assert fresh == ["classifier.weight", "classifier.bias"]
+        assert model.labels == ("NEG", "POS")
+    _, fresh = open_starting_model(
+        BertForSequenceClassification, read_checkpoint(finished[0]), Recipe(), 40, new_head=None, labels=("neg", "pos")
+    )
+    assert fresh == []
     old = load_file(finished[0] / "model" / "model.safetensors")
     np.testing.assert_array_equal(model.weight_table()["bert.pooler.dense.bias"].read(), old["bert.pooler.dense.bias"])
     assert not np.array_equal(model.weight_table()["classifier.weight"].read(), old["classifier.weight"])

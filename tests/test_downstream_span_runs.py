@@ -161,7 +161,9 @@ def test_what_is_told_and_left(finished):
     left = {path.name for path in run.iterdir()}
     assert left >= {"config.json", "metrics.jsonl", "results.json", "learning_curve.png", "model", "tensorboard"}
     head = "qa_outputs" if task == "squad" else "classifier"
-    assert re.search(rf"model: +[\d,]+ parameters; begun fresh: {head}.weight, {head}.bias\n", plan)
+    assert re.search(
+        rf"model: +[\d,]+ parameters, [\d,]+ of them trained; begun fresh: {head}.weight, {head}.bias\n", plan
+    )
     if task == "squad":
         assert re.search(r"train: +320 questions about 320 contexts, \d+ without an answer\n", plan)
         assert re.search(
