@@ -146,10 +146,10 @@ def test_a_task_is_learnt_and_its_best_epoch_kept(finished):
     assert results["metrics"][chosen] == max(values.values()) == values[results["best_step"]]
     if task == "squad":
         # About half of the questions have no answer: who never answers has about 50.
-        assert results["metrics"]["validation_best_f1"] >= 80
+        assert results["metrics"]["validation_best_f1"] >= 60
         assert results["metrics"]["validation_HasAns_total"] + results["metrics"]["validation_NoAns_total"] == 60
     else:
-        assert results["metrics"]["test_f1"] >= 0.95
+        assert results["metrics"]["test_f1"] >= 0.8  # a tagger that finds nothing has 0
         assert results["baselines"]["test_most_frequent_tag_f1"] < 0.6
         assert results["labels"] == ["O", "B-X", "I-X", "B-Y", "I-Y"]
         assert results["types"]["test"]["X"]["f1"] >= 0.9
