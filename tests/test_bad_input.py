@@ -106,7 +106,7 @@ def test_a_file_that_is_not_utf8(folder, tmp_path, refused):
     """Latin-1: byte 7 of "ein Caf\\xe9" is the sixth after the first line of 4 bytes and "Caf"."""
     text = tmp_path / "latin.txt"
     text.write_bytes(b"ein\nCaf\xe9\n")
-    sentence = f"{text} is not UTF-8 text: byte 0xe9 at byte offset 7 (line 2); convert the file to UTF-8"
+    sentence = f"{text} is not UTF-8 text: byte 0xe9 at byte offset 7 (line 2); convert it to UTF-8"
     refused(vocab(text, tmp_path / "out"), sentence)
     refused(prepare(text, folder, tmp_path / "out"), sentence)
     refused([*prepare(text, folder, tmp_path / "out2"), "--workers", 2], sentence)
@@ -170,7 +170,7 @@ def test_sequences_beyond_the_positions(folder, tmp_path, refused):
     command = ["bert-pretrain", "evaluate", "--model", folder / "pretrained", "--data", folder / "corpus"]
     refused([*command, "--max-seq-length", 41], f"{beyond} {folder}/pretrained; {advice}")
     command = classify(folder, tmp_path / "run")
-    refused([*command, "--max-seq-length", 41], f"{beyond} {folder}/pretrained; choose at most 40")
+    refused([*command, "--max-seq-length", 41], f"{beyond} {folder}/pretrained/model; choose at most 40")
     command = evaluate(folder, folder / "task.tsv")
     refused([*command, "--max-seq-length", 41], f"{beyond} {folder}/classifier/model; choose at most 40")
     command = export(folder, tmp_path / "saved")
@@ -243,7 +243,7 @@ def test_the_output_of_another_run(folder, tmp_path, refused):
     )
     refused(
         ["bert-tf", "convert", "--from", classifier, "--to", pretrained],
-        f"{pretrained} exists and is not an empty folder; give a new one to convert to",
+        f"{pretrained} exists and is not an empty folder; give a new one to write",
     )
 
 

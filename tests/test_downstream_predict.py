@@ -115,7 +115,10 @@ def test_evaluation_refuses_an_unknown_label(folder, tmp_path, capsys):
 
 def test_evaluation_refuses_a_file_without_labels(folder, tmp_path, capsys):
     bad = write_tsv(tmp_path / "bad.tsv", ["sentence"], [("good film",)])
-    message = f"{bad} has no column 'label'; its columns are 'sentence'"
+    message = (
+        f"{bad} has no column 'label'; its columns are 'sentence'; without labels a file can be answered by predict, "
+        "but nothing is learnt from it or measured"
+    )
     refused(capsys, ["evaluate", "--model", folder, "--data", bad], message)
 
 
