@@ -53,7 +53,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, hidden, bias, training=None):
         length = ops.shape(hidden)[1]
-        query, key, value = (self._heads(part, length) for part in ops.split(self.qkv(hidden), 3, axis=-1))
+        query, key, value = self.project(hidden)
         query = query * ops.cast((self.hidden_size // self.num_attention_heads) ** -0.5, self.compute_dtype)
         scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") + bias  # (B, N, S, S)
         probabilities = ops.softmax(scores, axis=-1)
@@ -61,10 +61,12 @@ class MultiHeadAttention(keras.layers.Layer):
         context = ops.transpose(ops.matmul(dropped, value), (0, 2, 1, 3))  # (B, S, N, D)
         return self.output_dense(ops.reshape(context, (-1, length, self.hidden_size))), probabilities
 
-    def _heads(self, part, length):
-        """(B, S, H) -> (B, N, S, D)."""
+    def project(self, hidden):
+        """(B, S, H) -> query, key, value, each (B, N, S, D), the query not yet divided by √D."""
         head_size = self.hidden_size // self.num_attention_heads
-        return ops.transpose(ops.reshape(part, (-1, length, self.num_attention_heads, head_size)), (0, 2, 1, 3))
+        shape = (-1, ops.shape(hidden)[1], self.num_attention_heads, head_size)
+        parts = ops.split(self.qkv(hidden), 3, axis=-1)
+        return tuple(ops.transpose(ops.reshape(part, shape), (0, 2, 1, 3)) for part in parts)
 
     def get_config(self):
         return super().get_config() | {

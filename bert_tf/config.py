@@ -48,10 +48,10 @@ NAMED_SIZES["bert-large"] = NAMED_SIZES["bert-large-uncased"]
 _DESCRIPTIVE_KEYS = frozenset(
     "_name_or_path _num_labels architectures attn_implementation bos_token_id chunk_size_feed_forward "
     "classifier_dropout directionality dtype eos_token_id finetuning_task gradient_checkpointing id2label label2id "
-    "language max_length model_type num_labels output_attentions output_hidden_states pooler_fc_size "
-    "pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type problem_type return_dict "
-    "sep_token_id task_specific_params tie_word_embeddings torch_dtype torchscript transformers_version use_cache "
-    "_attn_implementation_autoset".split()
+    "language max_length model_type num_labels num_summary_layers output_attentions output_hidden_states "
+    "pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type problem_type "
+    "return_dict sep_token_id task_specific_params tie_word_embeddings torch_dtype torchscript transformers_version "
+    "use_cache _attn_implementation_autoset".split()
 )
 # Keys that would change what is computed; the value beside each is the only one that this encoder has.
 _FIXED_KEYS = {

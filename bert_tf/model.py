@@ -148,17 +148,20 @@ class BertModel(PretrainedModel):
             table["encoder.relative_attention_bias.weight"] = Place(self.relative_bias.embeddings)
         table |= layer_norm_places("embeddings.LayerNorm", self.embeddings.layer_norm)
         for index, block in enumerate(self.blocks):
-            layer = f"encoder.layer.{index}"
-            for third, part in enumerate(("query", "key", "value")):
-                table[f"{layer}.attention.self.{part}.weight"] = Place(
-                    block.attention.qkv.kernel, transposed=True, third=third
-                )
-                table[f"{layer}.attention.self.{part}.bias"] = Place(block.attention.qkv.bias, third=third)
-            table |= dense_places(f"{layer}.attention.output.dense", block.attention.output_dense)
-            table |= layer_norm_places(f"{layer}.attention.output.LayerNorm", block.attention_layer_norm)
-            table |= dense_places(f"{layer}.intermediate.dense", block.feed_forward.intermediate)
-            table |= dense_places(f"{layer}.output.dense", block.feed_forward.output_dense)
-            table |= layer_norm_places(f"{layer}.output.LayerNorm", block.feed_forward_layer_norm)
+            table |= block_places(f"encoder.layer.{index}", block)
         if self.pooler is not None:
             table |= dense_places("pooler.dense", self.pooler)
         return table
+
+
+def block_places(name, block):
+    """The tensors of an `EncoderBlock`, below the name of its layer."""
+    table = {}
+    for third, part in enumerate(("query", "key", "value")):
+        table[f"{name}.attention.self.{part}.weight"] = Place(block.attention.qkv.kernel, transposed=True, third=third)
+        table[f"{name}.attention.self.{part}.bias"] = Place(block.attention.qkv.bias, third=third)
+    table |= dense_places(f"{name}.attention.output.dense", block.attention.output_dense)
+    table |= layer_norm_places(f"{name}.attention.output.LayerNorm", block.attention_layer_norm)
+    table |= dense_places(f"{name}.intermediate.dense", block.feed_forward.intermediate)
+    table |= dense_places(f"{name}.output.dense", block.feed_forward.output_dense)
+    return table | layer_norm_places(f"{name}.output.LayerNorm", block.feed_forward_layer_norm)

@@ -21,7 +21,14 @@ from bert_tf.errors import InputError
 from bert_tf.files import whole_file
 
 # Tensors of heads and of the pooler: a model without that head leaves them, a model with it may begin without them.
-HEAD_PREFIXES = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "qa_outputs.")
+HEAD_PREFIXES = (
+    "bert.pooler.",
+    "cls.predictions.",
+    "cls.seq_relationship.",
+    "classifier.",
+    "qa_outputs.",
+    "summarizer.",
+)
 
 STORED_DTYPES = ("float32", "float16", "bfloat16")
 

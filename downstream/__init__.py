@@ -9,6 +9,7 @@ _HOMES = {
     "BertForSequenceClassification": "downstream.heads",
     "BertForTokenClassification": "downstream.heads",
     "BertForQuestionAnswering": "downstream.heads",
+    "BertForExtractiveSummarization": "downstream.summary_model",
 }
 __all__ = list(_HOMES)
 

@@ -1,4 +1,4 @@
-"""`bert-finetune` and `python -m downstream`: classify, glue, squad, tag, predict, evaluate."""
+"""`bert-finetune` and `python -m downstream`: classify, glue, squad, tag, summarize, distill, predict, evaluate, …"""
 
 import argparse
 import os
@@ -6,15 +6,29 @@ import sys
 
 from bert_tf.errors import InputError
 from downstream.commands_classify import add_classify
+from downstream.commands_distill import add_distill
 from downstream.commands_glue import add_glue
 from downstream.commands_measure import add_evaluate, add_predict
+from downstream.commands_outofscope import add_clinc150, add_outofscope
 from downstream.commands_squad import add_squad
+from downstream.commands_summarize import add_summarize
 from downstream.commands_tag import add_tag
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 # As --help lists them; each is in a `commands_*.py`.
-COMMANDS = (add_classify, add_glue, add_squad, add_tag, add_predict, add_evaluate)
+COMMANDS = (
+    add_classify,
+    add_glue,
+    add_squad,
+    add_tag,
+    add_summarize,
+    add_distill,
+    add_predict,
+    add_evaluate,
+    add_outofscope,
+    add_clinc150,
+)
 
 
 def main(argv=None):

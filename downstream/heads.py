@@ -87,7 +87,8 @@ class BertForSequenceClassification(_Classifier):
             (a sigmoid each) or "regression" (the value itself).
         classifier_dropout: dropout before the dense layer; None: the configuration's `hidden_dropout_prob`.
 
-    Call: the inputs of `BertModel`. Returns {"logits": (B, C)}.
+    Call: the inputs of `BertModel`. Returns {"logits": (B, C)}, with `output_hidden_states` the encoder's
+        `hidden_states` too.
 
     Raises:
         InputError: labels that are not different strings, an unknown problem type, a dropout outside [0, 1).
@@ -116,9 +117,11 @@ class BertForSequenceClassification(_Classifier):
         )
         self.problem_type = problem_type
 
-    def call(self, inputs, training=None):
-        pooled = self.bert(inputs, training=training)["pooler_output"]  # (B, H)
-        return {"logits": self.output_dense(self.dropout(pooled, training=training))}  # (B, C)
+    def call(self, inputs, training=None, output_hidden_states=False):
+        outputs = self.bert(inputs, training=training, output_hidden_states=output_hidden_states)
+        pooled = self.dropout(outputs["pooler_output"], training=training)  # (B, H)
+        outputs["logits"] = self.output_dense(pooled)  # (B, C)
+        return {name: outputs[name] for name in ("logits", "hidden_states") if name in outputs}
 
     @staticmethod
     def write_head_settings(head_settings):

@@ -61,12 +61,12 @@ class FineTuned:
         return read_logits(compile_forward(self.model), features, choose_lengths(features.lengths), batch_size)
 
 
-def read_logits(forward, features, padded_lengths, batch_size):
-    """The logits for each example, (N, C) float32, from the `compile_forward` of a classifier."""
+def read_logits(forward, features, padded_lengths, batch_size, output="logits"):
+    """The logits for each example, (N, C) float32, from the `compile_forward` of a model, or another `output` of it."""
     logits = None
     for chosen in reading_plan(features.lengths, batch_size):
         batch = make_batch(features, chosen, padded_lengths, batch_size)
-        rows = np.asarray(forward(batch)["logits"], np.float32)[: len(chosen)]
+        rows = np.asarray(forward(batch)[output], np.float32)[: len(chosen)]
         if logits is None:
             logits = np.empty((len(features), rows.shape[1]), np.float32)
         logits[chosen] = rows

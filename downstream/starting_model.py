@@ -6,7 +6,7 @@ from bert_tf.choices import PRECISIONS
 from bert_tf.errors import InputError
 from downstream.heads import labels_of
 
-_HEADS = ("classifier.", "qa_outputs.")
+_HEADS = ("classifier.", "qa_outputs.", "summarizer.")
 
 
 def open_starting_model(model_class, checkpoint, recipe, max_seq_length, *, new_head=False, **head_settings):

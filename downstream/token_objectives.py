@@ -1,7 +1,7 @@
-"""What fine-tuning on tokens minimises: the ends of an answer, the tag of each word.
+"""What fine-tuning on tokens minimises: the ends of an answer, the tag of each word, the sentences of a summary.
 
-As Hugging Face's `BertForQuestionAnswering` and `BertForTokenClassification`. Everything here is float32, whatever the
-model computes in. Shapes: B batch, S sequence, C labels.
+As Hugging Face's `BertForQuestionAnswering` and `BertForTokenClassification`, and BERTSUM. Everything here is
+float32, whatever the model computes in. Shapes: B batch, S sequence, C labels.
 """
 
 from keras import ops
@@ -64,5 +64,33 @@ class TagObjective(Objective):
         total = ops.sum(weights)
         return {
             "loss": (ops.sum(cross_entropies(logits, labels) * weights), total),
+            "accuracy": (ops.sum(hits * weights), total),
+        }
+
+
+class SentenceObjective(Objective):
+    """Figures: `loss`, the mean over sentences of -log sigmoid(±logit), + for those in the summary, and `accuracy`.
+
+    A batch holds `labels` (B, S) int32, 1 or 0 at the first token of a sentence and `IGNORED` elsewhere, and
+    `example_weights` (B,) float32, 0 for rows that only fill the batch.
+    """
+
+    input_names = INPUT_NAMES
+    loss_names = ("loss",)
+
+    def _weights(self, batch):
+        labelled = ops.cast(ops.not_equal(batch["labels"], IGNORED), "float32")
+        return batch["example_weights"][:, None] * labelled  # (B, S)
+
+    def weights(self, batch):
+        return {"loss": ops.sum(self._weights(batch))}
+
+    def figures(self, outputs, batch):
+        logits, weights = ops.cast(outputs["logits"], "float32"), self._weights(batch)
+        labels = ops.cast(batch["labels"], "float32")
+        hits = ops.cast(ops.equal(ops.cast(logits > 0, "float32"), labels), "float32")
+        total = ops.sum(weights)
+        return {
+            "loss": (ops.sum((ops.softplus(logits) - labels * logits) * weights), total),
             "accuracy": (ops.sum(hits * weights), total),
         }

@@ -74,7 +74,7 @@ def test_the_commands_run_and_leave_their_files(after_the_commands):
 
 
 def test_every_command_of_the_package_is_in_the_table_and_in_the_commands():
-    table = set(re.findall(r"^\| `(bert-[a-z]+ [a-z-]+)` \|", README, flags=re.MULTILINE))
+    table = set(re.findall(r"^\| `(bert-[a-z]+ [a-z0-9-]+)` \|", README, flags=re.MULTILINE))
     lines = [*blocks("bash")[0].replace("\\\n", " ").splitlines(), *blocks("sh")[0].splitlines()]
     assert {" ".join(shlex.split(line)[:2]) for line in lines} == table
     offered = set()
@@ -83,7 +83,7 @@ def test_every_command_of_the_package_is_in_the_table_and_in_the_commands():
         with contextlib.redirect_stdout(helped), pytest.raises(SystemExit):
             main(["--help"])
         offered |= {
-            f"{program} {name}" for name in re.findall(r"^    ([a-z-]+)(?:  |$)", helped.getvalue(), re.MULTILINE)
+            f"{program} {name}" for name in re.findall(r"^    ([a-z0-9-]+)(?:  |$)", helped.getvalue(), re.MULTILINE)
         }
     assert offered == table
 
