@@ -47,9 +47,9 @@ def main():
     lengths = choose_lengths(features["train"].lengths)
     epoch = TrainingBatches(features["train"], lengths, arguments.batch_size, arguments.seed)
     batches = [batch for _, batch in itertools.islice(epoch.iterate(0), arguments.steps)]
-    # The rate of one epoch: up over its first tenth, then down.
+    # The rate goes up over the first tenth of these steps and then down to 0, so that the weights move within them.
     schedule = Schedule(arguments.learning_rate, 0.1)
-    rates = [schedule(step / epoch.per_epoch) for step in range(arguments.steps)]
+    rates = [schedule(step / arguments.steps) for step in range(arguments.steps)]
 
     with tempfile.TemporaryDirectory() as folder:
         write_start(folder, source, labels, row.task.problem_type, arguments.seed)

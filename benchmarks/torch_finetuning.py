@@ -57,7 +57,7 @@ class TorchFineTuning:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     def logits(self, batch):
         self.model.eval()
