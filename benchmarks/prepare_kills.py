@@ -2,7 +2,7 @@
 
     python -m benchmarks.prepare_kills TEXT… --tokenizer DIR [--kills 10] [--workers 2] [--seed 0]
 
-Each kill comes after a random share of the time that an uninterrupted run takes, while runs are read or shards made.
+Each kill comes at a random moment of the time that an uninterrupted run takes: while texts are read or shards made.
 Prints what was there at each kill, and whether names and bytes of all files are those of the uninterrupted run; exits
 with status 1 if they are not.
 """
@@ -40,7 +40,7 @@ def main():
         while killed < arguments.kills:
             command = prepare_command(arguments.text, arguments.tokenizer, output, *options)
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(draw.uniform(0.3, seconds / 3))
+            time.sleep(draw.uniform(0.3, seconds))
             if process.poll() is not None:  # it came to its end: begin anew
                 print("finished", "the same bytes" if digest(output) == expected else "OTHER BYTES", flush=True)
                 shutil.rmtree(output)

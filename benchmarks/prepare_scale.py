@@ -44,9 +44,9 @@ def main():
         for _ in range(arguments.rounds):
             for workers in map(int, arguments.workers.split(",")):
                 seconds.setdefault(workers, []).append(measure(whole, workers))
-    medians = {workers: statistics.median(each) for workers, each in seconds.items()}
-    for workers in list(medians)[1:]:
-        print(f"{workers} workers are {medians[1] / medians[workers]:.2f} times as fast as 1")
+    for workers, each in seconds.items():
+        ratios = [statistics.median(seconds[1]) / statistics.median(each), min(seconds[1]) / min(each)]
+        print(f"{workers} workers against 1: {ratios[0]:.2f} times as fast by the medians, {ratios[1]:.2f} by the best")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`prepare` on one machine: some processes, and memory that does not grow with the corpus.
 
-First the texts are read, by this process, in units of about a shard's size; a worker encodes a unit and writes a run,
-a file in `unfinished/` with the documents of the unit by the shards that they belong to:
+First the texts are read, by this process, in units; a worker encodes a unit and writes a run, a file in `unfinished/`
+with the documents of the unit by the shards that they belong to:
 
     int64 [shards + 1]    where the documents of each shard begin in this file, and the end
     bytes                 `EncodedDocuments` of each shard that has a document in the unit, ascending
@@ -15,44 +15,44 @@ from tqdm import tqdm
 from pretraining.places import read_ranges, write_whole
 from pretraining.shard_maker import UNFINISHED
 from pretraining.shards import read_json, write_json
-from pretraining.workers import Workers
+
+UNITS, UNITS_OF_A_SHARD, UNIT_CHARACTERS = 256, 8, 16 * 2**20
 
 
-def run_locally(maker, inputs, workers, unit_characters):
+def run_locally(maker, inputs, workers):
     """Makes the shards that are missing.
 
     Args:
         maker: `ShardMaker`.
         inputs: see inputs.py.
-        workers: how many processes.
-        unit_characters: how much text each of them gets at a time, about.
+        workers: `Workers`.
     """
     all_read = maker.output / UNFINISHED / "all_read.json"
-    with Workers(workers) as pool:
-        if not all_read.exists():
-            made = {path.name for path in (maker.output / UNFINISHED).glob("run-*.bin")}
-            if made:
-                print(f"going on in {maker.output}: {len(made)} runs are there")
-            runs = 0
-            for run, unit in enumerate(_units(inputs, unit_characters)):
-                if _run_path(maker, run).name not in made:
-                    pool.submit(_write_run, maker, run, unit)
-                runs += 1
-            pool.finish()
-            write_json(all_read, {"runs": runs})
-        runs = read_json(all_read)["runs"]
-        missing = maker.missing()
-        if len(missing) < maker.shards:
-            print(f"going on in {maker.output}: {maker.shards - len(missing)} shards are there")
-        for shard in tqdm(missing, desc="shards", mininterval=1.0):
-            pool.submit(_make_shard, maker, shard, runs)
-        pool.finish()
+    if not all_read.exists():
+        made = {path.name for path in (maker.output / UNFINISHED).glob("run-*.bin")}
+        if made:
+            print(f"going on in {maker.output}: {len(made)} runs are there")
+        runs = 0
+        for run, unit in enumerate(_units(inputs, maker.shards)):
+            if _run_path(maker, run).name not in made:
+                workers.submit(_write_run, maker, run, unit)
+            runs += 1
+        workers.finish()
+        write_json(all_read, {"runs": runs})
+    runs = read_json(all_read)["runs"]
+    missing = maker.missing()
+    if len(missing) < maker.shards:
+        print(f"going on in {maker.output}: {maker.shards - len(missing)} shards are there")
+    for shard in tqdm(missing, desc="shards", mininterval=1.0):
+        workers.submit(_make_shard, maker, shard, runs)
+    workers.finish()
 
 
-def _units(inputs, unit_characters):
-    """Yields lists of documents with about `unit_characters` characters."""
+def _units(inputs, shards):
+    """Yields lists of documents: 256, or fewer of an eighth of a shard, or more of 16 Mi characters."""
     unit, characters = [], 0
     total = sum(one.characters for one in inputs)
+    unit_characters = min(total / min(UNITS, UNITS_OF_A_SHARD * shards), UNIT_CHARACTERS)
     with tqdm(total=total, unit="B", unit_scale=True, desc="read", mininterval=1.0) as bar:
         for one in inputs:
             left = one.characters  # a guess for compressed files

@@ -25,7 +25,7 @@ def place(name):
     with needed(f"the path {name}", "cloud"):
         import upath
     try:
-        found = upath.UPath(name)
+        found = upath.UPath(name, use_listings_cache=False)  # other processes write there too
         _ = found.fs  # imports what the protocol needs
     except (ImportError, ValueError) as error:
         raise InputError(f"cannot open {name}: {error}; pip install 'bert-tf[cloud]' brings gs:// and s3://") from None

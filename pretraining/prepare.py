@@ -35,6 +35,7 @@ from pretraining.shards import (
     write_json,
 )
 from pretraining.tokenizer_directory import CONFIG, VOCABULARY, read_tokenizer_directory
+from pretraining.workers import Workers
 
 SETTINGS = "settings.json"
 
@@ -87,41 +88,42 @@ def prepare(
     if passed_over:
         print(f"not read, for their names: {len(passed_over)} files, the first is {passed_over[0]}")
     tokenizer = read_tokenizer_directory(tokenizer)
-    characters = sum(one.characters for one in inputs)
-    settings = {
-        "format_version": FORMAT_VERSION,
-        "inputs": [one.identity() for one in inputs],
-        "field": field,
-        "vocabulary_sha256": tokenizer.vocabulary_sha256,
-        "tokenizer_settings": tokenizer.settings,
-        "special_ids": tokenizer.special_ids.tolist(),
-        "language": language,
-        "held_out": held_out,
-        "keep_duplicates": keep_duplicates,
-        "shards": max(1, round(characters / (shard_megabytes * 2**20))),
-        "versions": {name: importlib.metadata.version(name) for name in ("tokenizers", "sentencex")},
-    }
-    finished = _claim(output, settings)
-    if finished:
-        print(f"{output} is prepared already")
-        return finished
-    for name in (VOCABULARY, CONFIG):
-        write_whole(output / TOKENIZER / name, (tokenizer.path / name).read_bytes())
-    maker = ShardMaker(
-        output,
-        settings["shards"],
-        language,
-        held_out,
-        keep_duplicates,
-        tokenizer.vocab_size,
-        tokenizer.token_dtype.str,
-    )
-    if runner == "local":
-        run_locally(maker, inputs, workers, int(min(shard_megabytes, 16) * 2**20))
-    else:
-        from pretraining.beam_runner import run_on_beam
+    with Workers(workers, ["pretraining.local_runner"]) as pool:  # they start now, while the inputs are hashed
+        characters = sum(one.characters for one in inputs)
+        settings = {
+            "format_version": FORMAT_VERSION,
+            "inputs": [one.identity() for one in inputs],
+            "field": field,
+            "vocabulary_sha256": tokenizer.vocabulary_sha256,
+            "tokenizer_settings": tokenizer.settings,
+            "special_ids": tokenizer.special_ids.tolist(),
+            "language": language,
+            "held_out": held_out,
+            "keep_duplicates": keep_duplicates,
+            "shards": max(1, round(characters / (shard_megabytes * 2**20))),
+            "versions": {name: importlib.metadata.version(name) for name in ("tokenizers", "sentencex")},
+        }
+        finished = _claim(output, settings)
+        if finished:
+            print(f"{output} is prepared already")
+            return finished
+        for name in (VOCABULARY, CONFIG):
+            write_whole(output / TOKENIZER / name, (tokenizer.path / name).read_bytes())
+        maker = ShardMaker(
+            output,
+            settings["shards"],
+            language,
+            held_out,
+            keep_duplicates,
+            tokenizer.vocab_size,
+            tokenizer.token_dtype.str,
+        )
+        if runner == "local":
+            run_locally(maker, inputs, pool)
+        else:
+            from pretraining.beam_runner import run_on_beam
 
-        run_on_beam(maker, inputs, runner, beam_options)
+            run_on_beam(maker, inputs, runner, beam_options)
     manifest = _summarise(maker, settings, tokenizer)
     write_json(output / MANIFEST, manifest)
     remove_tree(output / UNFINISHED)

@@ -65,22 +65,22 @@ class ShardMaker:
         """
         batches = [from_bytes(content, self.token_dtype) for content in contents]
         documents = joined([from_bytes(bytes(24), self.token_dtype), *batches])
-        read = len(documents.sentences)
-        documents = documents.take(_in_order(documents))
+        read, order = len(documents.sentences), _in_order(documents)
         if not self.keep_duplicates:
             is_new = np.ones(read, bool)
-            is_new[1:] = (documents.digests[1:] != documents.digests[:-1]).any(axis=1)
-            documents = documents.take(np.flatnonzero(is_new))
-        record = dict.fromkeys(DROPPED, 0) | {
+            is_new[1:] = (documents.digests[order[1:]] != documents.digests[order[:-1]]).any(axis=1)
+            order = order[is_new]
+        is_empty = documents.sentences[order] == 0
+        record = {
             "documents_read": read,
-            "duplicates_dropped": read - len(documents.sentences),
-            "documents_without_tokens": int((documents.sentences == 0).sum()),
-            "sentences_without_tokens": int(documents.left_out.sum()),
-            "lines_kept_whole": int(documents.kept_whole.sum()),
+            "duplicates_dropped": read - len(order),
+            "documents_without_tokens": int(is_empty.sum()),
+            "sentences_without_tokens": int(documents.left_out[order].sum()),
+            "lines_kept_whole": int(documents.kept_whole[order].sum()),
         }
-        held_out = documents.digests[:, 0] < np.uint64(math.ceil(self.held_out * 2**64))  # as `in_share`
+        held_out = documents.digests[order, 0] < np.uint64(math.ceil(self.held_out * 2**64))  # as `in_share`
         for split, chosen in zip(SPLITS, (~held_out, held_out), strict=True):
-            of_split = documents.take(np.flatnonzero(chosen & (documents.sentences > 0)))
+            of_split = documents.take(order[chosen & ~is_empty])
             made = make_shard(of_split.sentences, of_split.lengths, of_split.tokens)
             name = f"shards/{split}-{shard:05d}.bin"
             record[split] = {"file": name, **made.counts(), "sha256": write_shard(self.output / name, made)}

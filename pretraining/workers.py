@@ -1,6 +1,7 @@
-"""Work for some processes: each piece whole in one of them, at most one waiting piece a process in memory."""
+"""Work for some processes: each piece whole in one of them, at most two waiting or at work a process in memory."""
 
 import concurrent.futures
+import importlib
 import multiprocessing.connection
 import os
 import threading
@@ -9,20 +10,24 @@ from bert_tf.errors import InputError
 
 
 class Workers:
-    """`count` processes, or with one this process; a context manager.
+    """`count` processes, of which this one is one; a context manager.
 
-    The processes start with `spawn`, so that a script needs the usual `if __name__ == "__main__":`, and end with the
-    process that made them, also when that is killed. `submit` and `finish` raise what the work raises, and `InputError`
-    where a process was killed.
+    The others start with `spawn`, so that a script needs the usual `if __name__ == "__main__":`, and end with this one,
+    also when it is killed. `submit` and `finish` raise what the work raises, and `InputError` where a process was
+    killed.
     """
 
-    def __init__(self, count):
-        self._count, self._pool, self._running = count, None, set()
+    def __init__(self, count, modules=()):
+        """modules: names of modules that the others import at their start."""
+        self._others, self._modules = count - 1, modules
+        self._pool, self._running = None, set()
 
     def __enter__(self):
-        if self._count > 1:
+        if self._others:
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(self._count, context, _end_with_parent)
+            self._pool = concurrent.futures.ProcessPoolExecutor(self._others, context, _begin, (self._modules,))
+            for _ in range(self._others):  # they start now, while the first work is made ready
+                self._pool.submit(os.getpid)
         return self
 
     def __exit__(self, *_):
@@ -30,20 +35,19 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, work, *arguments):
-        """Has work(*arguments) done; waits while there is as much waiting as there are processes."""
-        if self._pool is None:
+        """Has work(*arguments) done: by another process, or here where each of them has a piece waiting."""
+        self._collect(timeout=0)
+        if len(self._running) < 2 * self._others:
+            self._running.add(self._killed_is_a_sentence(self._pool.submit, work, *arguments))
+        else:
             work(*arguments)
-            return
-        self._running.add(self._killed_is_a_sentence(self._pool.submit, work, *arguments))
-        if len(self._running) > self._count:
-            self._wait("FIRST_COMPLETED")
 
     def finish(self):
         """Waits for the end of everything submitted."""
-        self._wait("ALL_COMPLETED")
+        self._collect(timeout=None)
 
-    def _wait(self, until):
-        done, self._running = concurrent.futures.wait(self._running, return_when=until)
+    def _collect(self, timeout):
+        done, self._running = concurrent.futures.wait(self._running, timeout)
         for future in done:
             self._killed_is_a_sentence(future.result)
 
@@ -57,8 +61,8 @@ class Workers:
             ) from None
 
 
-def _end_with_parent():
-    """In a worker: ends it when the parent is killed, else it would wait for work for ever."""
+def _begin(modules):
+    """In another process: ends it when its parent is killed, else it would wait for work for ever."""
     parent = multiprocessing.parent_process().sentinel
 
     def watch():
@@ -66,3 +70,5 @@ def _end_with_parent():
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    for module in modules:
+        importlib.import_module(module)
