@@ -34,6 +34,7 @@ _HOMES = {
 _HEADS = {
     "BertForQuestionAnswering": ("qa_outputs.",),
     "BertForSequenceClassification": ("classifier.",),
+    "BertForTokenClassification": ("classifier.",),
     "BertForPreTraining": ("cls.predictions.", "cls.seq_relationship."),
     "BertForMaskedLM": ("cls.predictions.",),
     "BertForNextSentencePrediction": ("cls.seq_relationship.",),
@@ -63,16 +64,18 @@ def _parser():
     command = commands.add_parser(
         "export",
         help="write a SavedModel that takes raw text",
-        description="Writes a SavedModel whose signature serving_default takes `text` (and `text_b` for pairs), a "
-        "vector of strings. A classifier answers with `probabilities`, `label` and `logits`; every other model with "
-        "`embeddings` (the mean over the visible tokens, of length 1), `pooler_output` and `last_hidden_state`. The "
-        "written model is loaded and compared with the Python model before the folder takes its name.",
+        description="Writes a SavedModel whose signature serving_default takes vectors of strings: `text` (and "
+        "`text_b` for pairs), or `question` and `context`. A classifier answers with probabilities and label, a tagger "
+        "with words and entities, a model for questions with the answer cut from the context, a masked language model "
+        "with the words behind each [MASK], an encoder with embeddings. Further signatures: examples "
+        "(tf.train.Example), ids, attention. What was written is loaded and compared with the Python model before the "
+        "folder takes its name.",
     )
     command.add_argument("--model", required=True, metavar="DIR", help=_MODEL_HELP)
     command.add_argument("--output", required=True, metavar="DIR", help="the folder to write: new, empty or an export")
     command.add_argument(
         "--task",
-        choices=("classification", "embeddings"),
+        choices=("classification", "tagging", "question-answering", "fill-mask", "embeddings"),
         help="what it answers (default: what the model has a head for; an encoder gives embeddings)",
     )
     command.add_argument(
@@ -84,9 +87,20 @@ def _parser():
         "--max-length",
         type=int,
         metavar="TOKENS",
-        help="longer texts are cut (default: as in the task.json of a fine-tuned model, else as many as the model has "
-        "positions)",
+        help="tokens of a row: longer texts are cut, or read in windows by taggers and for questions (default: as in "
+        "the task.json of a fine-tuned model, else as many as the model has positions)",
     )
+    command.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of weights and arithmetic (default: float32); bfloat16 is half the size",
+    )
+    command.add_argument("--top-k", type=int, default=5, metavar="N", help="words a mask (default: 5)")
+    command.add_argument(
+        "--pooling", choices=("mean", "cls", "max"), default="mean", help="of embeddings (default: mean)"
+    )
+    command.add_argument("--no-normalize", action="store_true", help="leave embeddings at the length that they have")
     command.set_defaults(run=_export)
 
     command = commands.add_parser(
@@ -147,40 +161,38 @@ def _parser():
 
 
 def _export(arguments):
-    from bert_tf.answers import ClassificationAnswers, EmbeddingAnswers
     from bert_tf.export import export_saved_model
+    from bert_tf.export_tasks import ARCHITECTURES, answers_of, training_of, usual_length, usual_task
 
     folder, checkpoint = _read(arguments.model)
-    task = arguments.task or _task(checkpoint)
-    if task == "classification":
-        if _architecture(checkpoint) != "BertForSequenceClassification":
-            raise InputError(f"{folder} holds no BertForSequenceClassification; --task embeddings exports its encoder")
-        model = _open(checkpoint, "BertForSequenceClassification")
-        answers = ClassificationAnswers(model.labels, model.problem_type)
-    else:
-        model = _open(checkpoint, "BertModel")
-        answers = EmbeddingAnswers()
-    fine_tuned = _fine_tuned_task(folder)
+    task = arguments.task or usual_task(_architecture(checkpoint))
+    architecture = ARCHITECTURES[task]
+    if not all(map(checkpoint.holds, _HEADS[architecture])) or (
+        "classifier." in _HEADS[architecture] and _architecture(checkpoint) != architecture
+    ):
+        raise InputError(f"{folder} holds no {architecture}; --task embeddings exports its encoder")
+    reference = _open(checkpoint, architecture)
+    model = reference
+    if arguments.precision != "float32":
+        model = _open(checkpoint, architecture, dtype=arguments.precision)
+    tokenizer = _tokenizer(folder)
+    if not 1 <= arguments.top_k <= tokenizer.vocab_size:
+        raise InputError(f"--top-k must be from 1 to the {tokenizer.vocab_size} tokens of the vocabulary")
+    trained = _fine_tuned_task(folder)
+    options = {"pair": arguments.pair, "pooling": arguments.pooling, "top_k": arguments.top_k}
     report = export_saved_model(
         arguments.output,
         model,
-        _tokenizer(folder),
-        answers,
-        pair=arguments.pair or fine_tuned.get("text_pair") is not None,
-        max_length=arguments.max_length or fine_tuned.get("max_seq_length"),
+        tokenizer,
+        answers_of(task, model, trained, normalize=not arguments.no_normalize, **options),
+        max_length=arguments.max_length or usual_length(task, model.config, trained),
+        reference=reference,
+        card=training_of(folder),
     )
     print(
         f"Wrote {arguments.output}: {task}, {report['bytes'] / 2**20:.1f} MiB, {report['milliseconds']:.1f} ms for a "
         f"short text, largest difference from the Python model {report['largest_difference']:.1e}."
     )
-
-
-def _task(checkpoint):
-    """What a checkpoint answers when it is exported."""
-    architecture = _architecture(checkpoint)
-    if architecture in ("BertForTokenClassification", "BertForQuestionAnswering"):
-        raise InputError(f"the answers of a {architecture} have no export yet; --task embeddings exports its encoder")
-    return "classification" if architecture == "BertForSequenceClassification" else "embeddings"
 
 
 # fill-mask
@@ -288,7 +300,7 @@ def _open(checkpoint, architecture, **settings):
     model_class = getattr(importlib.import_module(_HOMES[architecture]), architecture)
     if architecture == "BertModel":
         settings["add_pooling_layer"] = checkpoint.holds("bert.pooler.")
-    return model_class.from_pretrained(checkpoint, dtype="float32", **settings)
+    return model_class.from_pretrained(checkpoint, **{"dtype": "float32"} | settings)
 
 
 def _tokenizer(folder):
@@ -299,9 +311,9 @@ def _tokenizer(folder):
 
 
 def _fine_tuned_task(folder):
-    """The task.json that `bert-finetune` keeps beside its model (downstream/tasks.py), else {}."""
+    """The task.json that `bert-finetune` keeps beside its model, else {}: a KerasHub preset has one of another kind."""
     values = read_json(folder / "task.json") if (folder / "task.json").exists() else {}
-    return values if "text" in values else {}  # a KerasHub preset has a task.json of another kind
+    return values if "text" in values or values.get("task") in ("squad", "tag") else {}
 
 
 def _architecture_of_all_heads(checkpoint):

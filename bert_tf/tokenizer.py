@@ -17,6 +17,7 @@ from bert_tf.errors import InputError
 from bert_tf.foreign_tokenizers import read_tokenizer
 from bert_tf.model_inputs import model_inputs
 from bert_tf.text_tokens import TextTokens
+from bert_tf.text_windows import cut_tokens, text_windows
 from bert_tf.tokenizer_files import DEFAULTS, SPECIAL_TOKENS, checked_settings, write_tokenizer_files
 from bert_tf.vocabulary import Vocabulary
 
@@ -161,6 +162,41 @@ class BertTokenizer(tf.Module):
         for values in batch.values():
             values.set_shape([texts[0].shape[0], width, 2][: values.shape.rank])
         return batch
+
+    def windows(self, texts, questions=None, *, max_length, stride, max_question_length=64):
+        """Encodes texts of any length as overlapping rows: [CLS] window [SEP], or [CLS] question [SEP] window [SEP].
+
+        Args:
+            texts: (batch,) str, as `__call__` takes them.
+            questions: (batch,) str, one to each text, or None.
+            max_length: int, tokens of a row, special tokens included.
+            stride: int, tokens from the beginning of a window to that of the next.
+            max_question_length: int, tokens of a question; longer ones are cut.
+
+        Returns:
+            dict of tensors, what `bert_tf.text_windows.text_windows` returns.
+
+        Raises:
+            InputError: texts or questions that are no strings, no room for a token of a text, a stride below 1.
+        """
+        texts = _string_vector(texts, "texts")
+        least = 3 if questions is None else 4 + max_question_length
+        if max_length < least:
+            raise InputError(f"max_length {max_length} leaves no room for the text; give at least {least}")
+        if stride < 1:
+            raise InputError(f"stride must be at least 1, got {stride}")
+        asked = None
+        if questions is not None:
+            asked = cut_tokens(self._text_tokens(_string_vector(questions, "questions"), False), max_question_length)
+        return text_windows(
+            self._text_tokens(texts, True),
+            asked,
+            max_length,
+            stride,
+            cls_id=self.cls_token_id,
+            sep_id=self.sep_token_id,
+            pad_id=self.pad_token_id,
+        )
 
     @tf.autograph.experimental.do_not_convert
     def tokenize(self, texts):

@@ -9,32 +9,22 @@
 """
 
 import collections
-import re
 
 from bert_tf.errors import InputError
-
-_TAG = re.compile(r"O|([BIES])-(.+)")
-
-
-def split_tag(tag):
-    """("B", "PER") of "B-PER", ("O", None) of "O"; None of what is no tag."""
-    match = _TAG.fullmatch(tag)
-    return match and (match[1] or "O", match[2])
+from bert_tf.tags import begins_entity, split_tag
 
 
 def find_entities(tags):
     """The entities that the tags of one sentence name, in their order, also where they fit no scheme.
 
-    As `conlleval` and seqeval's default mode count them: an entity begins at B or S, after O, E or S, and where the
-    type changes; so each of the three schemes is read, and an I after O begins an entity.
+    `bert_tf.tags` says where one begins.
     """
     found, before = [], ("O", None)
     for place, tag in enumerate(tags):
-        prefix, kind = split_tag(tag)
-        if prefix != "O":
-            begins = prefix in "BS" or before[0] in "OES" or kind != before[1]
-            found.append((kind, place if begins else found.pop()[1], place))
-        before = prefix, kind
+        now = split_tag(tag)
+        if now[0] != "O":
+            found.append((now[1], place if begins_entity(before, now) else found.pop()[1], place))
+        before = now
     return found
 
 

@@ -22,11 +22,16 @@ SCRIPTS = tuple(f"{package}.__main__" for package in PACKAGES)
 # The graph of the tokenizer and of the export, and the training step of one backend.
 TENSORFLOW_AT_IMPORT = {
     "bert_tf.answers",
+    "bert_tf.answers_masks",
+    "bert_tf.answers_spans",
+    "bert_tf.answers_tags",
     "bert_tf.canonical_order",
     "bert_tf.model_inputs",
     "bert_tf.special_tokens",
     "bert_tf.tensorflow_step",
+    "bert_tf.text_spans",
     "bert_tf.text_tokens",
+    "bert_tf.text_windows",
     "bert_tf.tokenizer",
     "bert_tf.wordpiece",
 }

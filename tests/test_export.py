@@ -35,15 +35,16 @@ PAIRS = [b"It was good.", b"the dog", b"", b"\xf0", b"bad film " * 30, b"a"]
 # What the graphs consist of; every one of them is registered by the tensorflow package itself.
 CORE_OPS = set(
     """
-    AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2 Const Cumsum
-    DisableCopyOnRead Equal Erf Erfc ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity Less
-    LessEqual LogicalAnd LogicalNot LogicalOr LowerBound MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp
-    NotEqual OnesLike Pack Pad PartitionedCall Placeholder Pow Prod RaggedRange
-    RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape
-    RestoreV2 RightShift Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Size Softmax Split Sqrt
-    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StopGradient
-    StridedSlice StringJoin Sub Sum Tanh TensorListConcatV2 TensorListReserve TensorListSetItem TensorScatterUpdate
-    Tile TopKV2 Transpose UnicodeDecode Unpack UnsortedSegmentMax UnsortedSegmentSum VarHandleOp Where
+    AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BitwiseAnd BroadcastTo Cast ConcatV2
+    Const Cumsum DisableCopyOnRead DivNoNan Equal Erf Erfc Exp ExpandDims Fill FloorDiv FloorMod GatherNd
+    GatherV2 Greater GreaterEqual Identity Less LessEqual LogicalAnd LogicalNot LogicalOr LowerBound MatMul Max
+    Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OnesLike Pack Pad PadV2 ParseExampleV2
+    PartitionedCall Placeholder Pow Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape
+    RestoreV2 RightShift Roll Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size Softmax
+    Split Sqrt SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch
+    StopGradient StridedSlice StringJoin Sub Sum Tanh TensorListConcatV2 TensorListReserve TensorListSetItem
+    TensorScatterUpdate Tile TopKV2 Transpose UnicodeDecode UnicodeEncode Unpack UnsortedSegmentMax
+    UnsortedSegmentMin UnsortedSegmentSum UpperBound VarHandleOp Where
     """.split()
 )
 
@@ -262,12 +263,20 @@ def test_a_foreign_output_folder_is_kept(exported, tmp_path, capsys):
     assert "holds files" in refuse(model, model, capsys)
 
 
-def test_heads_that_have_no_export_yet(tmp_path, capsys):
+def test_a_task_that_the_model_has_no_head_for(tmp_path, capsys):
     tensors = {name: tensor for name, tensor in encoder_tensors().items() if "pooler" not in name}
     folder = write_hugging_face(tmp_path / "qa", "BertForQuestionAnswering", tensors | dense_tensors("qa_outputs", 2))
     output = tmp_path / "out"
-    assert "BertForQuestionAnswering have no export yet; --task embeddings" in refuse(folder, output, capsys)
-    assert "holds no BertForSequenceClassification" in refuse(folder, output, capsys, "--task", "classification")
+    for task, head in (
+        ("classification", "BertForSequenceClassification"),
+        ("tagging", "BertForTokenClassification"),
+        ("fill-mask", "BertForMaskedLM"),
+    ):
+        sentence = refuse(folder, output, capsys, "--task", task)
+        assert f"holds no {head}; --task embeddings exports its encoder" in sentence
+    classifier = write_hugging_face(tmp_path / "classifier", "BertForSequenceClassification", classifier_tensors())
+    sentence = refuse(classifier, output, capsys, "--task", "question-answering")
+    assert "holds no BertForQuestionAnswering" in sentence
     assert not output.exists()
 
 
@@ -309,23 +318,21 @@ def test_jax_stops_with_a_sentence(exported, tmp_path, capsys, monkeypatch):
 
 def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, monkeypatch):
     from bert_tf import export
+    from bert_tf.answers import ClassificationAnswers
 
-    class Unsteady:
+    class Unsteady(ClassificationAnswers):
         """Another answer each time that it is traced or called."""
 
-        task, calls = "unsteady", 0
+        calls = 0
 
-        def card(self):
-            return {"task": self.task}
-
-        def __call__(self, outputs, batch):
+        def __call__(self, outputs, rows):
             self.calls += 1
             return {"logits": outputs["logits"] + self.calls}
 
     model = BertForSequenceClassification.from_pretrained(exported[0] / "classifier")
     tokenizer = BertTokenizer.from_pretrained(exported[0] / "classifier")
     with pytest.raises(RuntimeError, match="the exported model differs from the Python model by"):
-        export.export_saved_model(tmp_path / "o", model, tokenizer, Unsteady())
+        export.export_saved_model(tmp_path / "o", model, tokenizer, Unsteady(LABELS))
     assert list(tmp_path.iterdir()) == []
 
 
