@@ -25,7 +25,7 @@ class TextEncoder:
     Args:
         directory: `TokenizerDirectory`.
         capacity: how many words are kept, a power of two: the first that come, which are the frequent ones. 2^20 take
-            about 70 MB.
+            about 90 MB.
     """
 
     def __init__(self, directory, capacity=2**20):
@@ -147,8 +147,7 @@ class _WordTable:
     def __init__(self, slots):
         """slots: a power of two, larger than the number of pairs to come."""
         self._shift = np.uint64(64 - (slots.bit_length() - 1))
-        self._low, self._high = np.zeros(slots, np.uint64), np.zeros(slots, np.uint64)
-        self._number = np.zeros(slots, np.int32)
+        self._entries = np.zeros((slots, 4), np.uint64)  # low, high, number, nothing: half a line of the cache
 
     def _slots(self, low, high):
         mixed = (low ^ high >> np.uint64(29)) * np.uint64(0x9E3779B97F4A7C15)
@@ -160,12 +159,13 @@ class _WordTable:
         return self._find_from(self._slots(low, high), low, high)
 
     def _find_from(self, slot, low, high):
-        there = self._high[slot]
-        equal = (there == high) & (self._low[slot] == low)
-        number = np.where(equal, self._number[slot], -1)
+        entries = self._entries.take(slot, axis=0)
+        there = entries[:, 1]
+        equal = (there == high) & (entries[:, 0] == low)
+        number = np.where(equal, entries[:, 2].astype(np.int32), -1)
         again = np.flatnonzero(~equal & (there != 0))
         if len(again):
-            next_slot = (slot[again] + 1) & (len(self._high) - 1)
+            next_slot = (slot[again] + 1) & (len(self._entries) - 1)
             number[again] = self._find_from(next_slot, low[again], high[again])
         return number
 
@@ -174,10 +174,9 @@ class _WordTable:
         slot = self._slots(low, high)
         while len(slot):
             _, first = np.unique(slot, return_index=True)  # of the pairs that want one slot, the first may have it
-            first = first[self._high[slot[first]] == 0]
-            at = slot[first]
-            self._low[at], self._high[at], self._number[at] = low[first], high[first], number[first]
+            first = first[self._entries[slot[first], 1] == 0]
+            self._entries[slot[first], :3] = np.stack([low, high, number.astype(np.uint64)], axis=1)[first]
             left = np.ones(len(slot), bool)
             left[first] = False
             low, high, number = low[left], high[left], number[left]
-            slot = (slot[left] + 1) & (len(self._high) - 1)
+            slot = (slot[left] + 1) & (len(self._entries) - 1)
