@@ -91,10 +91,16 @@ def _parser():
         "the task.json of a fine-tuned model, else as many as the model has positions)",
     )
     command.add_argument(
+        "--format",
+        choices=("saved_model", "onnx", "litert"),
+        default="saved_model",
+        help="saved_model takes text (default); onnx and litert (one row of fixed length) take token ids",
+    )
+    command.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "int8"),
         default="float32",
-        help="of weights and arithmetic (default: float32); bfloat16 is half the size",
+        help="of weights and arithmetic (default: float32); bfloat16 for a saved_model, int8 for onnx and litert",
     )
     command.add_argument("--top-k", type=int, default=5, metavar="N", help="words a mask (default: 5)")
     command.add_argument(
@@ -162,8 +168,12 @@ def _parser():
 
 def _export(arguments):
     from bert_tf.export import export_saved_model
+    from bert_tf.export_ids import export_ids
     from bert_tf.export_tasks import ARCHITECTURES, answers_of, training_of, usual_length, usual_task
 
+    form, precision = arguments.format, arguments.precision
+    if precision == ("int8" if form == "saved_model" else "bfloat16"):
+        raise InputError(f"--precision {precision} is not for --format {form}; it has float32 and the other one")
     folder, checkpoint = _read(arguments.model)
     task = arguments.task or usual_task(_architecture(checkpoint))
     architecture = ARCHITECTURES[task]
@@ -171,24 +181,21 @@ def _export(arguments):
         "classifier." in _HEADS[architecture] and _architecture(checkpoint) != architecture
     ):
         raise InputError(f"{folder} holds no {architecture}; --task embeddings exports its encoder")
-    reference = _open(checkpoint, architecture)
-    model = reference
-    if arguments.precision != "float32":
-        model = _open(checkpoint, architecture, dtype=arguments.precision)
-    tokenizer = _tokenizer(folder)
+    model, tokenizer, trained = _open(checkpoint, architecture), _tokenizer(folder), _fine_tuned_task(folder)
     if not 1 <= arguments.top_k <= tokenizer.vocab_size:
         raise InputError(f"--top-k must be from 1 to the {tokenizer.vocab_size} tokens of the vocabulary")
-    trained = _fine_tuned_task(folder)
     options = {"pair": arguments.pair, "pooling": arguments.pooling, "top_k": arguments.top_k}
-    report = export_saved_model(
-        arguments.output,
-        model,
-        tokenizer,
-        answers_of(task, model, trained, normalize=not arguments.no_normalize, **options),
-        max_length=arguments.max_length or usual_length(task, model.config, trained),
-        reference=reference,
-        card=training_of(folder),
-    )
+    answers = answers_of(task, model, trained, normalize=not arguments.no_normalize, **options)
+    settings = {"max_length": arguments.max_length or usual_length(task, model.config, trained)}
+    settings["card"] = training_of(folder)
+    if form == "saved_model":
+        reference = model
+        if precision != "float32":
+            model = _open(checkpoint, architecture, dtype=precision)
+        report = export_saved_model(arguments.output, model, tokenizer, answers, reference=reference, **settings)
+    else:
+        settings["card"] = answers.card() | settings["card"]
+        report = export_ids(arguments.output, model, tokenizer, form, int8=precision == "int8", **settings)
     print(
         f"Wrote {arguments.output}: {task}, {report['bytes'] / 2**20:.1f} MiB, {report['milliseconds']:.1f} ms for a "
         f"short text, largest difference from the Python model {report['largest_difference']:.1e}."

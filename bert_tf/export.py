@@ -9,34 +9,15 @@ TensorFlow Serving loads the folder as it is, and so does any process that impor
 Beside the files of TensorFlow lies `model_card.json`: the task, its labels, the signature and the versions.
 """
 
-import json
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-
-import bert_tf
 from bert_tf.answers import MODEL_INPUTS
-from bert_tf.errors import InputError
+from bert_tf.export_folder import PROBES, check_export, largest_difference, size_of, write_card
 from bert_tf.files import whole_directory
 from bert_tf.inputs import INPUT_NAMES
 
-CARD = "model_card.json"
-
 _COMPARED = 128  # tokens of a row whose outputs are compared: with words at each they would fill the memory
-
-# What every export is asked before it takes its name: plain, empty, right to left, emoji, not UTF-8, and very long.
-_PROBES = (
-    b"The quick brown fox jumps over the lazy dog.",
-    b"Parliament met in Oslo on 7 May 1945; Mrs. Berg, then aged 31, wasn't there, and nobody asked her why.",
-    b"Is [MASK] the capital of Norway?",
-    b"",
-    "שלום עולם".encode(),
-    "naïve café 😀👩‍👩‍👧 東京".encode(),
-    b"broken \xff\xc3 bytes",
-    b"a very long text " * 600,
-)
 
 
 def export_saved_model(path, model, tokenizer, answers, *, max_length=None, reference=None, card=None):
@@ -66,17 +47,10 @@ def export_saved_model(path, model, tokenizer, answers, *, max_length=None, refe
         few texts, as a share of the largest, "milliseconds": for one short text}.
 
     Raises:
-        InputError: Keras does not run on TensorFlow, `path` holds something else, the vocabulary is larger than the
-            model's, the length is beyond its positions, or a pair needs a second segment that it does not have.
+        InputError: see `bert_tf.export_folder.check_export`.
     """
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise InputError(f"export needs Keras on TensorFlow, and it runs on {backend}; set KERAS_BACKEND=tensorflow")
-    config = model.config
-    max_length = max_length or config.max_position_embeddings
-    path = Path(path)
-    _check_output(path)
-    _check_sizes(config, tokenizer, len(answers.inputs) > 1, max_length)
+    path, max_length = Path(path), max_length or model.config.max_position_embeddings
+    check_export(path, model, tokenizer, len(answers.inputs) > 1, max_length)
 
     import tensorflow as tf
 
@@ -91,19 +65,14 @@ def export_saved_model(path, model, tokenizer, answers, *, max_length=None, refe
         tf.saved_model.save(module, str(partial), signatures=signatures)
         report = _check_export(partial, model, tokenizer, answers, max_length, reference or model)
         contents = answers.card() | {
-            "architecture": type(model).__name__,
+            "format": "saved_model",
             "inputs": list(answers.inputs),
             "signatures": list(signatures),
             "max_length": max_length,
             "precision": model.dtype_policy.name,
-            "parameters": model.count_params(),
             "largest_difference": report["largest_difference"],
-            "config": config.to_dict(),
-            "tokenizer": {name: value for name, value in tokenizer.settings.items() if value is not None},
-            "versions": {"bert_tf": bert_tf.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         }
-        text = json.dumps(contents | (card or {}), indent=2, ensure_ascii=False)
-        (partial / CARD).write_text(text + "\n", encoding="utf-8")
+        write_card(partial, model, tokenizer, contents | (card or {}))
     return report
 
 
@@ -170,15 +139,15 @@ def _check_export(path, model, tokenizer, answers, max_length, reference):
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(path)).signatures
-    texts = tf.constant(_PROBES)
+    texts = tf.constant(PROBES)
     texts = (texts,) if len(answers.inputs) == 1 else (texts[::-1], texts)
     named = dict(zip(answers.inputs, texts, strict=True))
     rows = answers.rows(tokenizer, texts, max_length)
     ids = {name: rows[name][:, :_COMPARED] for name in INPUT_NAMES}
     written, visible = signatures["ids"](**ids), tf.cast(ids["attention_mask"], tf.float32)
     wrong = max(
-        _largest_difference(written, model(ids, training=False), visible),
-        _largest_difference(
+        largest_difference(written, model(ids, training=False), visible),
+        largest_difference(
             signatures["serving_default"](**named), answers(model(_model_inputs(rows), training=False), rows)
         ),
     )
@@ -191,49 +160,7 @@ def _check_export(path, model, tokenizer, answers, max_length, reference):
     for _ in range(5):
         serve(**one)
     return {
-        "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        "largest_difference": _largest_difference(written, reference(ids, training=False), visible),
+        "bytes": size_of(path),
+        "largest_difference": largest_difference(written, reference(ids, training=False), visible),
         "milliseconds": (time.perf_counter() - start) / 5 * 1000,
     }
-
-
-def _largest_difference(got, expected, visible=None):
-    """The largest difference between numbers of the same names, as a share of the largest of each, or of 1.
-
-    With `visible` (B, S), what is not visible of numbers for each token (B, S, …) does not count.
-    """
-    largest = 0.0
-    for name, values in expected.items():
-        if not values.dtype.is_floating:
-            continue
-        values, its = np.asarray(values, "float32"), np.asarray(got[name], "float32")
-        if values.shape != its.shape:
-            return float("inf")
-        shown = 1.0
-        if visible is not None and (values.ndim == 3 or name in ("start_logits", "end_logits")):
-            shown = np.reshape(visible, [*visible.shape, *[1] * (values.ndim - 2)])
-        worst = np.abs((its - values) * shown).max(initial=0)
-        largest = max(largest, float(worst / np.abs(values).max(initial=1.0)))
-        if np.isnan(worst):
-            return float("nan")
-    return largest
-
-
-def _check_output(path):
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; give a new or empty folder to export to")
-    if path.exists() and any(path.iterdir()) and not (path / CARD).exists():
-        raise InputError(f"{path} holds files and no {CARD} of an earlier export; give a new or empty folder")
-
-
-def _check_sizes(config, tokenizer, pair, max_length):
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(
-            f"the vocabulary has {tokenizer.vocab_size} tokens and the model {config.vocab_size} word vectors; take "
-            "the vocabulary that the model was trained with"
-        )
-    limit = config.max_position_embeddings
-    if max_length > limit and config.position_embedding_type != "relative":
-        raise InputError(f"max_length {max_length} is beyond max_position_embeddings {limit}; give at most {limit}")
-    if pair and config.type_vocab_size < 2:
-        raise InputError("a pair of texts needs two segments, and the model has type_vocab_size 1; export single texts")

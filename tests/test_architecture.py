@@ -26,6 +26,7 @@ TENSORFLOW_AT_IMPORT = {
     "bert_tf.answers_spans",
     "bert_tf.answers_tags",
     "bert_tf.canonical_order",
+    "bert_tf.litert_format",
     "bert_tf.model_inputs",
     "bert_tf.special_tokens",
     "bert_tf.tensorflow_step",

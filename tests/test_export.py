@@ -341,9 +341,10 @@ def test_no_model_is_bad_input(tmp_path, capsys):
 
 
 def test_library_refuses_bad_output_before_any_work(tmp_path):
+    from bert_tf.answers import ClassificationAnswers
     from bert_tf.export import export_saved_model
 
     (tmp_path / "file").write_text("x")
     model = BertForSequenceClassification(small_config())
     with pytest.raises(InputError, match="is a file"):
-        export_saved_model(tmp_path / "file", model, tokenizer=None, answers=None)
+        export_saved_model(tmp_path / "file", model, tokenizer=None, answers=ClassificationAnswers(LABELS))
