@@ -1,11 +1,11 @@
-"""The command `bert-tf`: export a SavedModel, fill masks, say what a checkpoint holds, convert it.
+"""The command `bert-tf`: export a model and serve it, fill masks, say what a checkpoint holds, convert it.
 
-A script: it alone in this package knows the heads of `pretraining` and `downstream`, to open the class that a
-checkpoint names. Nothing imports it.
+A script; nothing imports it.
 """
 
 import argparse
-import importlib
+import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -14,32 +14,23 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
-from bert_tf.checkpoints import canonical_name, model_directory, read_checkpoint
-from bert_tf.config import read_json
+from bert_tf.checkpoints import canonical_name
 from bert_tf.errors import InputError
 from bert_tf.files import whole_directory
 from bert_tf.foreign_tokenizers import has_vocabulary, read_tokenizer
+from bert_tf.named_models import (
+    architecture_of,
+    architecture_of_all_heads,
+    fine_tuned_task,
+    has_head,
+    open_model,
+    read,
+    tokenizer_of,
+)
+from bert_tf.serving.limits import Limits
 from bert_tf.tokenizer_files import write_tokenizer_files
 
-_HOMES = {
-    "BertModel": "bert_tf",
-    "BertForPreTraining": "pretraining",
-    "BertForMaskedLM": "pretraining",
-    "BertForNextSentencePrediction": "pretraining",
-    "BertForSequenceClassification": "downstream",
-    "BertForTokenClassification": "downstream",
-    "BertForQuestionAnswering": "downstream",
-}
-# The class for a checkpoint that names none: the first whose heads are all there.
-_HEADS = {
-    "BertForQuestionAnswering": ("qa_outputs.",),
-    "BertForSequenceClassification": ("classifier.",),
-    "BertForTokenClassification": ("classifier.",),
-    "BertForPreTraining": ("cls.predictions.", "cls.seq_relationship."),
-    "BertForMaskedLM": ("cls.predictions.",),
-    "BertForNextSentencePrediction": ("cls.seq_relationship.",),
-    "BertModel": (),
-}
+_EXPORT_HELP = "the SavedModel that bert-tf export wrote"
 _MODEL_HELP = "a model directory, the output of a run, a TF1 checkpoint, a KerasHub preset, or a Hugging Face hub id"
 
 
@@ -160,6 +151,37 @@ def _parser():
     command.add_argument("--words", required=True, metavar="FILE", help="a text file (UTF-8) with a word a line")
     command.add_argument("--output", required=True, metavar="DIR", help="the folder to write: new or empty")
     command.set_defaults(run=_extend_vocabulary)
+
+    command = commands.add_parser(
+        "serve",
+        help="answer over HTTP, with a page to try an export in",
+        description="Serves a SavedModel of bert-tf export on one machine: the REST shape of TensorFlow Serving "
+        "(POST /v1/models/NAME:predict), texts of many requests answered together, /healthz, /metrics for Prometheus, "
+        "and on / a page to type a text in. SIGTERM or Ctrl-C finishes what is in flight.",
+    )
+    command.add_argument("saved_model", metavar="DIR", help=_EXPORT_HELP)
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    command.add_argument("--port", type=int, default=8501, help="0 takes a free one (default: 8501)")
+    command.add_argument("--name", default="bert", help="of the model, in its address (default: bert)")
+    for field in dataclasses.fields(Limits):
+        option, about = f"--{field.name.replace('_', '-')}", field.metadata["help"]
+        command.add_argument(
+            option, type=field.type, default=field.default, metavar="N", help=f"{about} (default: {field.default:g})"
+        )
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser(
+        "bench",
+        help="measure an export: latencies and throughput",
+        description="Prints the percentiles of the latency and the throughput of a SavedModel of bert-tf export, for "
+        "texts of several lengths, alone and in batches.",
+    )
+    command.add_argument("saved_model", metavar="DIR", help=_EXPORT_HELP)
+    command.add_argument("--lengths", type=int, nargs="+", default=[16, 32, 64, 128], metavar="TOKENS")
+    command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32], metavar="N")
+    command.add_argument("--seconds", type=float, default=2.0, help="each case is measured so long (default: 2)")
+    command.add_argument("--output", metavar="DIR", help="a folder for bench.json and bench.png")
+    command.set_defaults(run=_bench)
     return parser
 
 
@@ -174,14 +196,12 @@ def _export(arguments):
     form, precision = arguments.format, arguments.precision
     if precision == ("int8" if form == "saved_model" else "bfloat16"):
         raise InputError(f"--precision {precision} is not for --format {form}; it has float32 and the other one")
-    folder, checkpoint = _read(arguments.model)
-    task = arguments.task or usual_task(_architecture(checkpoint))
+    folder, checkpoint = read(arguments.model)
+    task = arguments.task or usual_task(architecture_of(checkpoint))
     architecture = ARCHITECTURES[task]
-    if not all(map(checkpoint.holds, _HEADS[architecture])) or (
-        "classifier." in _HEADS[architecture] and _architecture(checkpoint) != architecture
-    ):
+    if not has_head(checkpoint, architecture):
         raise InputError(f"{folder} holds no {architecture}; --task embeddings exports its encoder")
-    model, tokenizer, trained = _open(checkpoint, architecture), _tokenizer(folder), _fine_tuned_task(folder)
+    model, tokenizer, trained = open_model(checkpoint, architecture), tokenizer_of(folder), fine_tuned_task(folder)
     if not 1 <= arguments.top_k <= tokenizer.vocab_size:
         raise InputError(f"--top-k must be from 1 to the {tokenizer.vocab_size} tokens of the vocabulary")
     options = {"pair": arguments.pair, "pooling": arguments.pooling, "top_k": arguments.top_k}
@@ -191,7 +211,7 @@ def _export(arguments):
     if form == "saved_model":
         reference = model
         if precision != "float32":
-            model = _open(checkpoint, architecture, dtype=precision)
+            model = open_model(checkpoint, architecture, dtype=precision)
         report = export_saved_model(arguments.output, model, tokenizer, answers, reference=reference, **settings)
     else:
         settings["card"] = answers.card() | settings["card"]
@@ -208,11 +228,11 @@ def _export(arguments):
 def _fill_mask(arguments):
     from bert_tf.fill_mask import fill_mask
 
-    folder, checkpoint = _read(arguments.model)
+    folder, checkpoint = read(arguments.model)
     if not checkpoint.holds("cls.predictions."):
         raise InputError(f"{folder} holds no masked language model head; expected the output of bert-pretrain train")
-    model = _open(checkpoint, "BertForMaskedLM")
-    answers = fill_mask(model, _tokenizer(folder), arguments.texts, arguments.top_k)
+    model = open_model(checkpoint, "BertForMaskedLM")
+    answers = fill_mask(model, tokenizer_of(folder), arguments.texts, arguments.top_k)
     for text, masks in zip(arguments.texts, answers, strict=True):
         print(text)
         for number, words in enumerate(masks, 1):
@@ -239,10 +259,10 @@ def _convert(arguments):
     from bert_tf.pretrained import STORED_DTYPES
 
     output = _new_folder(arguments.output)
-    folder, checkpoint = _read(arguments.source)
-    architecture = _architecture_of_all_heads(checkpoint)
+    folder, checkpoint = read(arguments.source)
+    architecture = architecture_of_all_heads(checkpoint)
     changes = {"hidden_act": arguments.hidden_act} if arguments.hidden_act else None
-    model = _open(checkpoint, architecture, config_changes=changes)
+    model = open_model(checkpoint, architecture, config_changes=changes)
     stored = {tensor.dtype.name for tensor in checkpoint.tensors.values()}
     dtype = arguments.dtype or (stored.pop() if len(stored) == 1 and stored <= {*STORED_DTYPES} else "float32")
     tokenizer = read_tokenizer(folder) if has_vocabulary(folder) else None
@@ -250,7 +270,7 @@ def _convert(arguments):
         model.save_pretrained(partial, dtype=dtype)
         if tokenizer is not None:
             write_tokenizer_files(partial, tokenizer.vocabulary, tokenizer.settings)
-        if _fine_tuned_task(folder):
+        if fine_tuned_task(folder):
             shutil.copy(folder / "task.json", partial / "task.json")
 
     print(f"Wrote {output}: {architecture}, {model.count_params():,} parameters as {dtype}.")
@@ -265,17 +285,13 @@ def _convert(arguments):
 
 
 def _extend_vocabulary(arguments):
-    from bert_tf.vocabulary_extension import extend_vocabulary
+    from bert_tf.vocabulary_extension import extend_vocabulary, read_words
 
     output = _new_folder(arguments.output)
-    folder, checkpoint = _read(arguments.model)
-    try:
-        lines = Path(arguments.words).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {arguments.words}: {error}; expected a text file with a word a line") from None
-    words = [line.strip() for line in lines if line.strip()]
-    tokenizer = _tokenizer(folder)
-    model = _open(checkpoint, _architecture_of_all_heads(checkpoint))
+    folder, checkpoint = read(arguments.model)
+    words = read_words(arguments.words)
+    tokenizer = tokenizer_of(folder)
+    model = open_model(checkpoint, architecture_of_all_heads(checkpoint))
     extended, extended_tokenizer = extend_vocabulary(model, tokenizer, words)
     with whole_directory(output) as partial:
         extended.save_pretrained(partial)
@@ -287,7 +303,40 @@ def _extend_vocabulary(arguments):
     )
 
 
+# serve, bench
+
+
+def _serve(arguments):
+    with _extra("serve"):
+        from bert_tf.serving.server import serve
+
+    limits = Limits(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)})
+    serve(arguments.saved_model, host=arguments.host, port=arguments.port, name=arguments.name, limits=limits)
+
+
+def _bench(arguments):
+    from bert_tf.latency import bench, table, write_bench
+
+    if min(*arguments.lengths, *arguments.batch_sizes) < 1 or not arguments.seconds > 0:
+        raise InputError("--lengths, --batch-sizes and --seconds must be above 0")
+    cases = {"lengths": arguments.lengths, "batch_sizes": arguments.batch_sizes, "seconds": arguments.seconds}
+    card, rows = bench(arguments.saved_model, **cases)
+    print("\n".join(table(rows)))
+    if arguments.output:
+        write_bench(arguments.output, card, rows)
+        print(f"{arguments.output}: bench.json, bench.png")
+
+
 # shared
+
+
+@contextlib.contextmanager
+def _extra(name):
+    """Names the extra that a missing package comes with."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"this needs the package {error.name}: pip install 'bert-tf[{name}]'") from None
 
 
 def _new_folder(path):
@@ -295,50 +344,6 @@ def _new_folder(path):
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder; give a new one to write")
     return output
-
-
-def _read(path):
-    """(the folder, the open checkpoint)."""
-    folder = model_directory(path)
-    return folder, read_checkpoint(folder)
-
-
-def _open(checkpoint, architecture, **settings):
-    model_class = getattr(importlib.import_module(_HOMES[architecture]), architecture)
-    if architecture == "BertModel":
-        settings["add_pooling_layer"] = checkpoint.holds("bert.pooler.")
-    return model_class.from_pretrained(checkpoint, **{"dtype": "float32"} | settings)
-
-
-def _tokenizer(folder):
-    from bert_tf import BertTokenizer
-
-    files = read_tokenizer(folder)
-    return BertTokenizer(files.vocabulary, **files.settings)
-
-
-def _fine_tuned_task(folder):
-    """The task.json that `bert-finetune` keeps beside its model, else {}: a KerasHub preset has one of another kind."""
-    values = read_json(folder / "task.json") if (folder / "task.json").exists() else {}
-    return values if "text" in values or values.get("task") in ("squad", "tag") else {}
-
-
-def _architecture_of_all_heads(checkpoint):
-    """As `_architecture`, but for the published checkpoints that are named for one pretraining head and hold both."""
-    architecture = _architecture(checkpoint)
-    both = all(map(checkpoint.holds, ("cls.predictions.", "cls.seq_relationship.", "bert.pooler.")))
-    named_for_one = architecture in ("BertForMaskedLM", "BertForNextSentencePrediction")
-    return "BertForPreTraining" if named_for_one and both else architecture
-
-
-def _architecture(checkpoint):
-    """The name of the class that a checkpoint is for: what config.json says, else what its heads say."""
-    names = checkpoint.values.get("architectures") or []
-    if names and names[0] not in _HOMES:
-        raise InputError(f"{checkpoint.config_path} names the architecture {names[0]!r}; known are {', '.join(_HOMES)}")
-    if names:
-        return names[0]
-    return next(name for name, prefixes in _HEADS.items() if all(map(checkpoint.holds, prefixes)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ The [unused] tokens of the published vocabularies stay as they are: to write ove
 an id that other people's files hold another meaning.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from bert_tf.characters import normalized_characters, read_unicode_table
@@ -50,6 +52,19 @@ def append_words(model, first, pieces):
             tensors[name][index] = tensors[name][ids].mean(axis=0, dtype=np.float64)
     resized.load_tensors(tensors, model.name)
     return resized
+
+
+def read_words(path):
+    """The words of a text file with a word a line; empty lines are passed over.
+
+    Raises:
+        InputError: no such file, or one that is not UTF-8.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}; expected a text file with a word a line") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def extend_vocabulary(model, tokenizer, words):

@@ -28,6 +28,7 @@ TENSORFLOW_AT_IMPORT = {
     "bert_tf.canonical_order",
     "bert_tf.litert_format",
     "bert_tf.model_inputs",
+    "bert_tf.serving.exported",
     "bert_tf.special_tokens",
     "bert_tf.tensorflow_step",
     "bert_tf.text_spans",
