@@ -36,16 +36,16 @@ def test_what_waits_is_answered_together_by_length():
     batcher = Batcher(model, max_batch=3, max_wait=0, max_queue=99, observe=sizes.append)
     first = batcher.submit([(b"first",)])
     assert model.begun.wait(20)  # now the thread is at work, and these wait
-    texts = [b"a", b"x" * 100, b"bb", b"ccc", b"y" * 90, b"dddd"]
+    texts = [b"a", b"x" * 400, b"bb", b"ccc", b"y" * 390, b"dddd"]
     futures = [batcher.submit([(text,)])[0] for text in texts]
     assert len(batcher) == 6
     model.go.set()
-    assert [future.result(20) for future in first + futures] == [5, 1, 100, 2, 3, 90, 4]
+    assert [future.result(20) for future in first + futures] == [5, 1, 400, 2, 3, 390, 4]
     # The oldest and others of its class, three at most; then the long ones; then what was left.
     assert [[text for (text,) in batch] for batch in model.batches] == [
         [b"first"],
         [b"a", b"bb", b"ccc"],
-        [b"x" * 100, b"y" * 90],
+        [b"x" * 400, b"y" * 390],
         [b"dddd"],
     ]
     assert sizes == [1, 3, 2, 1]
@@ -79,15 +79,15 @@ def test_a_fault_is_told_to_its_batch_alone_and_what_was_cancelled_is_left_out()
     (faulty, beside), (cancelled,), (other,) = (
         batcher.submit([(b"fault",), (b"beside",)]),
         batcher.submit([(b"cancelled",)]),
-        batcher.submit([(b"o" * 70,)]),
+        batcher.submit([(b"o" * 300,)]),
     )
     assert cancelled.cancel()
     model.go.set()
     for future in (faulty, beside):
         with pytest.raises(ValueError, match="a fault"):
             future.result(20)
-    assert (first.result(20), other.result(20)) == (5, 70)
-    assert [[text for (text,) in batch] for batch in model.batches[1:]] == [[b"fault", b"beside"], [b"o" * 70]]
+    assert (first.result(20), other.result(20)) == (5, 300)
+    assert [[text for (text,) in batch] for batch in model.batches[1:]] == [[b"fault", b"beside"], [b"o" * 300]]
     batcher.close()
 
 
@@ -102,8 +102,8 @@ def test_company_is_waited_for():
 
 
 def test_classes_of_length():
-    assert [length_class((b"x" * size,)) for size in (0, 64, 65, 128, 129)] == [6, 6, 7, 7, 8]
-    assert length_class((b"x" * 60, b"y" * 60)) == 7
+    assert [length_class((b"x" * size,)) for size in (0, 256, 257, 512, 513)] == [8, 8, 9, 9, 10]
+    assert length_class((b"x" * 200, b"y" * 200)) == 9
 
 
 # JSON
