@@ -3,10 +3,10 @@
     python -m benchmarks.saved_model_versions --data-dir DIR PYTHON [PYTHON ...]
 
 DIR holds vocab/bert-base-uncased-vocab.txt. Each PYTHON is an interpreter with some tensorflow, such as
-`/venvs/tensorflow-2.16/bin/python`; it imports tensorflow and numpy and nothing of this package. It is given two
-SavedModels: the tokenizer alone (text in, ids and offsets out) and an export of a random BERT of 2 layers (text in,
-embeddings out), and 400 texts: random ones of many scripts, and bytes that are not UTF-8. Prints for each whether it
-loads them, how many texts have other ids or offsets than here, and the largest difference of an embedding.
+`/venvs/tensorflow-2.16/bin/python`; it imports tensorflow and numpy and nothing of this package. It is given the
+tokenizer alone as a SavedModel (text in, ids and offsets out), exports of a random BERT of 2 layers with each head, and
+400 texts: random ones of many scripts, and bytes that are not UTF-8. Prints for each whether it loads them, how many
+texts have other ids, words, labels or answers than here, and the largest difference of a number.
 """
 
 import argparse
@@ -23,8 +23,13 @@ import tensorflow as tf
 
 from benchmarks.tokenizer_parity import random_texts
 from bert_tf import BertConfig, BertModel, BertTokenizer
-from bert_tf.answers import EmbeddingAnswers
+from bert_tf.answers import ClassificationAnswers, EmbeddingAnswers
+from bert_tf.answers_masks import MaskAnswers
+from bert_tf.answers_spans import SpanAnswers
+from bert_tf.answers_tags import TagAnswers
 from bert_tf.export import export_saved_model
+from downstream import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
+from pretraining import BertForMaskedLM
 
 LENGTH = 64
 BROKEN = [b"", b"\xff", b"broken \xc3( bytes", b"\xed\xa0\x80 a lone surrogate", "cut in the mid\u00e9".encode()[:-1]]
@@ -36,10 +41,12 @@ import numpy as np
 import tensorflow as tf
 texts = tf.constant(np.load(sys.argv[1] + "/texts.npy", allow_pickle=False).tolist())
 answers = {}
-for name in ("tokenizer", "text_model"):
-    served = tf.saved_model.load(sys.argv[1] + "/" + name).signatures["serving_default"](text=texts)
-    answers.update({name + "/" + key: value.numpy() for key, value in served.items()})
-np.savez(sys.argv[2], **answers)
+for name in sorted(os.listdir(sys.argv[1])):
+    if os.path.isdir(sys.argv[1] + "/" + name):
+        serve = tf.saved_model.load(sys.argv[1] + "/" + name).signatures["serving_default"]
+        inputs = dict(question=texts[::-1], context=texts) if name == "questions" else dict(text=texts)
+        answers.update({name + "/" + key: value.numpy() for key, value in serve(**inputs).items()})
+np.savez(sys.argv[2], **{key: v.astype("S") if v.dtype.kind == "O" else v for key, v in answers.items()})
 foreign = {name.split(".")[0] for name in sys.modules} & {"bert_tf", "tokenizers", "tensorflow_text"}
 print(tf.__version__, *foreign)
 """
@@ -58,14 +65,21 @@ class Service(tf.Module):
 
 
 def write_models(folder, vocab_file):
-    """Both SavedModels and the texts, in `folder`."""
+    """The SavedModels and the texts, in `folder`."""
     texts = [text.encode() for text in random_texts(395)] + BROKEN
     np.save(folder / "texts.npy", np.array(texts, object).astype("S"), allow_pickle=False)
     tokenizer = BertTokenizer(vocab_file)
     service = Service(tokenizer)
     tf.saved_model.save(service, str(folder / "tokenizer"), signatures={"serving_default": service.serve})
-    model = BertModel(BertConfig.from_name("bert-tiny", initializer_range=0.5))
-    export_saved_model(folder / "text_model", model, tokenizer, EmbeddingAnswers(), max_length=LENGTH)
+    config, tags = BertConfig.from_name("bert-tiny", initializer_range=0.5), ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+    for name, model, answers in (
+        ("embeddings", BertModel(config), EmbeddingAnswers()),
+        ("labels", BertForSequenceClassification(config, labels=tags), ClassificationAnswers(tags)),
+        ("words", BertForTokenClassification(config, labels=tags), TagAnswers(tags)),
+        ("questions", BertForQuestionAnswering(config), SpanAnswers(doc_stride=20, max_query_length=16)),
+        ("masks", BertForMaskedLM(config), MaskAnswers()),
+    ):
+        export_saved_model(folder / name, model, tokenizer, answers, max_length=LENGTH)
 
 
 def answers_of(python, folder):
@@ -98,14 +112,19 @@ def main():
             if answers is None:
                 print(f"{python}: {said}", flush=True)
                 continue
-            whole = [key for key, value in expected.items() if value.dtype.kind == "i"]
+            whole = [key for key, value in expected.items() if value.dtype.kind in "iS"]
             different = sum(
                 any(not np.array_equal(answers[key][row], expected[key][row]) for key in whole)
                 for row in range(len(expected[whole[0]]))
             )
-            key = "text_model/embeddings"
-            difference = np.abs(answers[key] - expected[key]).max()
-            print(f"tensorflow {said}: {different} texts differ, embeddings within {difference:.1e}", flush=True)
+            numbers = [key for key, value in expected.items() if value.dtype.kind == "f"]
+            difference = max(
+                np.abs(answers[key] - expected[key]).max() / max(np.abs(expected[key]).max(), 1) for key in numbers
+            )
+            print(
+                f"tensorflow {said}: {different} texts differ, numbers within {difference:.1e} of the largest",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
