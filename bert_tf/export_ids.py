@@ -55,7 +55,7 @@ def export_ids(path, model, tokenizer, form, *, max_length, int8=False, card=Non
             first = first or inputs
             visible = np.asarray(inputs["attention_mask"])
             differences.append(largest_difference(run(inputs), model(inputs, training=False), visible))
-        difference = max(differences)
+        difference = float(np.max(differences))  # NaN if one of them is
         if not difference < _LIMITS[int8]:
             raise RuntimeError(f"the exported model differs from the Python model by {difference}")
         start = time.perf_counter()

@@ -336,6 +336,18 @@ def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_written_model_of_no_numbers_never_takes_its_name(exported, tmp_path):
+    from bert_tf import export
+    from bert_tf.answers import ClassificationAnswers
+
+    model = BertForSequenceClassification.from_pretrained(exported[0] / "classifier")
+    model.output_dense.bias.assign(np.full(3, np.nan))
+    tokenizer = BertTokenizer.from_pretrained(exported[0] / "classifier")
+    with pytest.raises(RuntimeError, match="differs from the Python model by nan"):
+        export.export_saved_model(tmp_path / "o", model, tokenizer, ClassificationAnswers(LABELS))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_model_is_bad_input(tmp_path, capsys):
     assert "bert-tf: error: no model directory at" in refuse(tmp_path / "nowhere", tmp_path / "o", capsys)
 
