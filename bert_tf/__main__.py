@@ -4,7 +4,6 @@ A script; nothing imports it.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 from bert_tf.checkpoints import canonical_name
 from bert_tf.errors import InputError
+from bert_tf.extras import needed
 from bert_tf.files import whole_directory
 from bert_tf.foreign_tokenizers import has_vocabulary, read_tokenizer
 from bert_tf.named_models import (
@@ -307,7 +307,7 @@ def _extend_vocabulary(arguments):
 
 
 def _serve(arguments):
-    with _extra("serve"):
+    with needed("the server", "serve"):
         from bert_tf.serving.server import serve
 
     limits = Limits(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)})
@@ -328,15 +328,6 @@ def _bench(arguments):
 
 
 # shared
-
-
-@contextlib.contextmanager
-def _extra(name):
-    """Names the extra that a missing package comes with."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InputError(f"this needs the package {error.name}: pip install 'bert-tf[{name}]'") from None
 
 
 def _new_folder(path):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_tf.errors import InputError
 from bert_tf.export_folder import PROBES, check_export, largest_difference, size_of, write_card
+from bert_tf.extras import needed
 from bert_tf.files import whole_directory
 from bert_tf.inputs import INPUT_NAMES
 
@@ -39,10 +39,8 @@ def export_ids(path, model, tokenizer, form, *, max_length, int8=False, card=Non
     Raises:
         InputError: the packages of the extra are missing; see `bert_tf.export_folder.check_export`.
     """
-    try:
+    with needed(f"the format {form}", form):
         form = importlib.import_module(f"bert_tf.{form}_format")
-    except ModuleNotFoundError as error:
-        raise InputError(f"the format {form} needs the package {error.name}: pip install 'bert-tf[{form}]'") from None
     path = Path(path)
     check_export(path, model, tokenizer, False, max_length)
     with whole_directory(path) as partial:

@@ -11,7 +11,7 @@ writes the inputs and the output itself, by fsspec: give URLs that all of them r
 """
 
 from bert_tf.errors import InputError
-from pretraining.extras import needed
+from bert_tf.extras import needed
 
 RUNNERS = {
     "direct": "FnApiRunner",

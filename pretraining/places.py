@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from bert_tf.errors import InputError
+from bert_tf.extras import needed
 from bert_tf.files import whole_file
-from pretraining.extras import needed
 
 
 def place(name):

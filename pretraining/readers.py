@@ -16,7 +16,7 @@ import re
 import zlib
 
 from bert_tf.errors import InputError
-from pretraining.extras import needed
+from bert_tf.extras import needed
 
 MAX_DOCUMENT_CHARACTERS = 16 * 2**20  # twenty books: such a "document" is a file without blank lines
 MAX_LINE_BYTES = 4 * MAX_DOCUMENT_CHARACTERS

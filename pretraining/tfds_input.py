@@ -6,7 +6,7 @@ A data set that is not there is downloaded and prepared first, under TFDS_DATA_D
 import dataclasses
 
 from bert_tf.errors import InputError
-from pretraining.extras import needed
+from bert_tf.extras import needed
 from pretraining.readers import decoded, field_text
 
 TFDS = "tfds:"
