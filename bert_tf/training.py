@@ -6,10 +6,12 @@ gradient is not finite is not made. The two implementations, `bert_tf.tensorflow
 same methods.
 """
 
+import abc
+
 import keras
 
 
-class Objective:
+class Objective(abc.ABC):
     """What a task minimises and counts.
 
     Every figure is a pair (sum, weight) of float32 scalars, so that micro-batches, batches and hosts add up exactly:
@@ -23,13 +25,13 @@ class Objective:
     input_names: tuple = ()
     loss_names: tuple = ()
 
+    @abc.abstractmethod
     def weights(self, batch):
         """{loss name: the weight of a batch}, from the batch alone: the outputs are not needed to know it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def figures(self, outputs, batch):
         """{name: (sum, weight)} of every loss and every metric, from the model's outputs."""
-        raise NotImplementedError
 
     def inputs(self, batch):
         return {name: batch[name] for name in self.input_names if name in batch}
