@@ -1,0 +1,158 @@
+"""This package beside its peers: the same shapes, data, precision and machine, in turns, medians with spread.
+
+    python -m benchmarks train-step --model base --length 128 --batch-size 16 --precision bfloat16 \
+        --peers keras_hub,transformers --json FILE
+
+The cases:
+
+    train-step  a pretraining step: forward, backward, clipping and AdamW, the MLM head at masked positions; tokens/s
+    finetune    updates of a classifier at the lengths of a file (--data-dir, --task); real tokens/s
+    infer       an exported encoder, padded (--length) or on the sentences of a file (--sentences, --vocab); sequences/s
+    tokenize    the lines of a file (--sentences, --vocab) to padded rows of ids, on one thread; words/s
+    prepare     text (--sentences) to pairs with masks (--vocab), one process; MB of text/s
+    startup     seconds until the package is imported, and until the first training step is done, from nothing
+
+A system is a module of `benchmarks.systems`, a peer with all of its modes unless one is named (`transformers:compile`).
+Each system has a process of its own, which keeps still while another one works. In the table and the JSON: median, least
+and most of the rounds; the ratio is ours over theirs in the sense that more than 1 is better for us. Beside training
+steps stands what the machine can do: the rate of a matrix product of the model's shape in the same precision, measured
+in the same turns; `of the limit` is the share of it that the operations of the model make (`bert_tf.flops`).
+On a GPU without TensorFlow: KERAS_BACKEND=jax.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.alternate import Worker, describe_machine, in_turns, table
+
+MODES = {
+    "train-step": {"keras_hub": ("eager", "jit"), "transformers": ("eager", "compile")},
+    "finetune": {"keras_hub": ("eager",), "transformers": ("eager",)},
+    "infer": {"bert_tf": ("onnx", "int8"), "keras_hub": ("eager",), "transformers": ("eager", "compile")},
+    "tokenize": {"bert_tf": ("offsets",), "keras_hub": ("eager",), "tokenizers": ("eager",)},
+    "prepare": {"bert_tf": ("two_workers",), "transformers": ("eager",)},
+    "startup": {"keras_hub": ("eager",), "transformers": ("eager",)},
+}
+UNITS = {
+    "train-step": "tokens/s",
+    "finetune": "real tokens/s",
+    "infer": "sequences/s",
+    "tokenize": "words/s",
+    "prepare": "MB/s",
+    "startup": "s",
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("case", choices=UNITS)
+    parser.add_argument("--model", default="base", help="tiny, mini, small, medium, base or large")
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--predictions", type=int, default=20, help="masked positions of a row")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--peers", help="comma-separated; default: all that can do the case")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1, help="calls in a round")
+    parser.add_argument("--updates", type=int, default=20, help="finetune: in a call")
+    parser.add_argument("--threads", type=int, help="of each system; default: as many as it takes")
+    parser.add_argument("--data-dir", type=Path, help="the files of GLUE")
+    parser.add_argument("--task", default="SST-2")
+    parser.add_argument("--sentences", type=Path, help="a text file")
+    parser.add_argument("--vocab", type=Path, help="a vocab.txt")
+    parser.add_argument("--order", choices=["given", "length"], default="given", help="infer: of the sentences")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args()
+
+    modes = MODES[options.case]
+    chosen = options.peers.split(",") if options.peers else list(modes)
+    systems = ["bert_tf"]
+    for peer in chosen:
+        name, _, mode = peer.partition(":")
+        if name not in modes or (mode and mode not in modes[name]):
+            known = ", ".join(f"{one}:{mode}" for one in modes for mode in modes[one])
+            parser.error(f"--peers: nothing does {options.case} as {peer!r}; there are {known}")
+        systems += [f"{name}:{one}" for one in modes[name] if mode in ("", one)]
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+
+    print(describe_machine(), flush=True)
+    if options.case == "startup":
+        rows = startup_rows(systems, settings, options.rounds)
+    else:
+        rows = rate_rows(systems, settings, options)
+    print(table(rows))
+    if options.json:
+        report = {"machine": describe_machine(), "settings": settings, "rows": rows}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def rate_rows(systems, settings, options):
+    """A row for each system, of how many units a second it does."""
+    workers = {system: Worker(system, settings) for system in systems}
+    limits = {}
+    if options.case == "train-step":
+        limits = {f"matmul:{mode}": Worker(f"matmul:{mode}", settings) for mode in ("keras", "torch")}
+    everyone = workers | limits
+    try:
+        for system in [system for system, worker in everyone.items() if not worker.start()]:
+            print(f"{system}: {everyone[system].failure}", flush=True)
+            everyone.pop(system)
+        taken = in_turns(everyone, options.rounds, options.steps)
+        peaks = {system: worker.peak_mib() for system, worker in everyone.items()}
+    finally:
+        for worker in everyone.values():
+            worker.stop()
+    limit = max((median_of(taken[name]) for name in limits if name in everyone), default=None)
+    rows = []
+    for system in [system for system in everyone if system not in limits]:
+        row = summary(system, UNITS[options.case], taken[system], median_of(taken["bert_tf"]), more_is_better=True)
+        row |= {"first_s": everyone[system].first_s, "peak_mib": peaks[system]}
+        if limit:
+            row["of_limit"] = row["median"] * everyone[system].flops_of_unit / limit
+        rows.append(row)
+    for name in [name for name in limits if name in everyone]:
+        gflops = [rate / 1e9 for rate in taken[name]]
+        rows.append(summary(name, "GFLOP/s", gflops, None, more_is_better=True))
+    return rows
+
+
+def startup_rows(systems, settings, rounds):
+    """Rows of how many seconds pass until a mark, each round a fresh process of each system."""
+    marks = {}
+    for _ in range(rounds):
+        for system in systems:
+            worker = Worker(system, settings | {"case": "train-step"})
+            try:
+                if not worker.start():
+                    raise SystemExit(f"{system}: {worker.failure}")
+                for mark, seconds in (("import", worker.import_s), ("first step", worker.first_s)):
+                    marks.setdefault((mark, system), []).append(seconds)
+            finally:
+                worker.stop()
+    rows = []
+    for mark in ("import", "first step"):
+        ours = median_of(marks[mark, "bert_tf"])
+        rows += [
+            summary(f"{system}, {mark}", "s", marks[mark, system], ours, more_is_better=False) for system in systems
+        ]
+    return rows
+
+
+def median_of(values):
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def summary(system, unit, values, ours, *, more_is_better):
+    row = {"system": system, "unit": unit, "median": median_of(values), "min": min(values), "max": max(values)}
+    if ours is not None:
+        row["ratio"] = ours / row["median"] if more_is_better else row["median"] / ours
+    return row
+
+
+if __name__ == "__main__":
+    main()

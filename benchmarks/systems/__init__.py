@@ -1,0 +1,23 @@
+"""The systems that `python -m benchmarks` measures, a module each: this package and its peers.
+
+A module has a function for each case that its system can do, with "-" as "_": `train_step(options)`, `finetune(options)`
+and so on. It prepares everything that is not measured and returns a `Measured`. The options are those of the command,
+and `mode`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """`run()` does the work once and waits for its result; the first call compiles.
+
+    Attributes:
+        units: of the case, in a call.
+        flops_of_unit: the operations of the model's matrix products in a unit, 0 where nobody asks.
+    """
+
+    run: Callable
+    units: float
+    flops_of_unit: float = 0.0
