@@ -4,14 +4,47 @@ Follows Vaswani et al. 2017, section 3.2 (`attention_layer` in google-research/b
 2019 (arXiv 1910.10683), section 2.1. Shapes: B batch, S sequence, H hidden, N heads, D = H/N head size.
 """
 
+import functools
+
 import keras
 from keras import ops
 
+from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
+from bert_tf.fused import fused
 
 # Added to the scores of keys that may not be seen. Finite, so that a row with no visible key gives equal
 # probabilities instead of NaN; in float32 exp(-1e9 - max) is exactly 0 beside any visible key.
 MASKED_SCORE = -1e9
+
+
+def product(x, dense):
+    """x · the kernel of a dense layer, in the dtype of x; its bias is left to what follows."""
+    return ops.matmul(x, ops.cast(dense.kernel, x.dtype))
+
+
+@functools.cache
+def _split_heads(heads):
+    """The function (x (B, S, 3H), bias (3H,)) -> query / √D, key, value of x + bias, each (B, N, S, D)."""
+
+    def split_heads(x, bias):
+        length, head_size = ops.shape(x)[1], x.shape[-1] // (3 * heads)
+        parts = ops.reshape(x + ops.cast(bias, x.dtype), (-1, length, 3, heads, head_size))
+        query, key, value = (ops.transpose(parts[:, :, third], (0, 2, 1, 3)) for third in range(3))
+        return query * ops.cast(head_size**-0.5, x.dtype), key, value
+
+    return split_heads
+
+
+@functools.cache
+def _attention_weights(rate):
+    """The function (scores (B, N, S, S), bias float32, seed where rate > 0) -> dropout(softmax(scores + bias))."""
+
+    def attention_weights(scores, bias, *seeds):
+        weights = ops.softmax(ops.cast(scores, "float32") + bias, axis=-1)
+        return ops.cast(drop(weights, *seeds, rate) if seeds else weights, scores.dtype)
+
+    return attention_weights
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
@@ -33,7 +66,7 @@ class MultiHeadAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="qkv",
         )
-        self.dropout = keras.layers.Dropout(dropout_prob, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout_prob, dtype=self.dtype_policy, name="dropout")
         self.output_dense = keras.layers.Dense(
             hidden_size,
             kernel_initializer=truncated_normal(initializer_range),
@@ -53,20 +86,24 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, hidden, bias, training=None):
         length = ops.shape(hidden)[1]
-        query, key, value = self.project(hidden)
-        query = query * ops.cast((self.hidden_size // self.num_attention_heads) ** -0.5, self.compute_dtype)
-        scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") + bias  # (B, N, S, S)
-        probabilities = ops.softmax(scores, axis=-1)
-        dropped = self.dropout(ops.cast(probabilities, self.compute_dtype), training=training)
-        context = ops.transpose(ops.matmul(dropped, value), (0, 2, 1, 3))  # (B, S, N, D)
-        return self.output_dense(ops.reshape(context, (-1, length, self.hidden_size))), probabilities
+        query, key, value = self.project(hidden, training)
+        scores = ops.einsum("bnqd,bnkd->bnqk", query, key)
+        probabilities = ops.softmax(ops.cast(scores, "float32") + bias, axis=-1)
+        seeds = self.dropout.seeds(training)
+        if training:
+            weights = fused(_attention_weights(self.dropout_prob), seldom=(1,))(scores, bias, *seeds)
+        else:
+            weights = ops.cast(probabilities, self.compute_dtype)
+        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, S, N, D)
+        context = ops.reshape(context, (-1, length, self.hidden_size))
+        return self.output_dense(context), probabilities
 
-    def project(self, hidden):
-        """(B, S, H) -> query, key, value, each (B, N, S, D), the query not yet divided by √D."""
-        head_size = self.hidden_size // self.num_attention_heads
-        shape = (-1, ops.shape(hidden)[1], self.num_attention_heads, head_size)
-        parts = ops.split(self.qkv(hidden), 3, axis=-1)
-        return tuple(ops.transpose(ops.reshape(part, shape), (0, 2, 1, 3)) for part in parts)
+    def project(self, hidden, training=None):
+        """(B, S, H) -> query, key, value, each (B, N, S, D), the query divided by √D."""
+        function = _split_heads(self.num_attention_heads)
+        if training:
+            function = fused(function)
+        return function(product(hidden, self.qkv), self.qkv.bias)
 
     def get_config(self):
         return super().get_config() | {

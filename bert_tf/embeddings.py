@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bert_tf.dropout import Dropout
 from bert_tf.errors import InputError
 
 
@@ -142,7 +143,7 @@ class BertEmbeddings(keras.layers.Layer):
         self.layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="layer_norm"
         )
-        self.dropout = keras.layers.Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
 
         # 2. config
         self.vocab_size = vocab_size

@@ -4,21 +4,35 @@ Follows `transformer_model` in google-research/bert `modeling.py`. Shapes: B bat
 I intermediate.
 """
 
+import functools
+
 import keras
 from keras import ops
 
-from bert_tf.attention import MultiHeadAttention
+from bert_tf.attention import MultiHeadAttention, product
+from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
+from bert_tf.fused import fused
 
 # The activations by their names in config.json. "gelu" is exact, x Φ(x) with erf, as in Hugging Face; "gelu_new" is the
 # tanh form that google-research/bert computes. The checkpoint's config decides between them.
 ACTIVATIONS = {
-    "gelu": lambda x: ops.gelu(x, approximate=False),
+    "gelu": lambda x: 0.5 * x * (1.0 + ops.erf(x * 0.5**0.5)),
     "gelu_new": lambda x: ops.gelu(x, approximate=True),
     "relu": ops.relu,
     "silu": ops.silu,
     "tanh": ops.tanh,
 }
+
+
+@functools.cache
+def _biased_activation(name):
+    """The function (x (B, S, I), bias (I,)) -> activation(x + bias), computed in float32."""
+
+    def biased_activation(x, bias):
+        return ops.cast(ACTIVATIONS[name](ops.cast(x, "float32") + ops.cast(bias, "float32")), x.dtype)
+
+    return biased_activation
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
@@ -51,8 +65,12 @@ class FeedForward(keras.layers.Layer):
         self.intermediate.build((None, None, self.hidden_size))
         self.output_dense.build((None, None, self.intermediate_size))
 
-    def call(self, hidden):
-        return self.output_dense(ACTIVATIONS[self.hidden_act](self.intermediate(hidden)))
+    def call(self, hidden, training=None):
+        function = _biased_activation(self.hidden_act)
+        if training:
+            function = fused(function)
+        expanded = function(product(hidden, self.intermediate), self.intermediate.bias)  # (B, S, I)
+        return self.output_dense(expanded)
 
     def get_config(self):
         return super().get_config() | {
@@ -61,6 +79,26 @@ class FeedForward(keras.layers.Layer):
             "hidden_act": self.hidden_act,
             "initializer_range": self.initializer_range,
         }
+
+
+def residual_norm(x, residual, dropout, layer_norm, training):
+    """layer_norm(residual + dropout(x)), all (B, S, H) in the compute dtype; computed in float32."""
+    function = _residual_norm(dropout.rate, layer_norm.epsilon)
+    if training:
+        function = fused(function)
+    return function(x, residual, layer_norm.gamma, layer_norm.beta, *dropout.seeds(training))
+
+
+@functools.cache
+def _residual_norm(rate, epsilon):
+    def residual_norm(x, residual, gamma, beta, *seeds):
+        added = ops.cast(x, "float32")
+        if seeds:
+            added = drop(added, *seeds, rate)
+        normal = ops.layer_normalization(ops.cast(residual, "float32") + added, gamma, beta, axis=-1, epsilon=epsilon)
+        return ops.cast(normal, x.dtype)
+
+    return residual_norm
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
@@ -93,18 +131,14 @@ class EncoderBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="attention",
         )
-        self.attention_dropout = keras.layers.Dropout(
-            hidden_dropout_prob, dtype=self.dtype_policy, name="attention_dropout"
-        )
+        self.attention_dropout = Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="attention_dropout")
         self.attention_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="attention_layer_norm"
         )
         self.feed_forward = FeedForward(
             hidden_size, intermediate_size, hidden_act, initializer_range, dtype=self.dtype_policy, name="feed_forward"
         )
-        self.feed_forward_dropout = keras.layers.Dropout(
-            hidden_dropout_prob, dtype=self.dtype_policy, name="feed_forward_dropout"
-        )
+        self.feed_forward_dropout = Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="feed_forward_dropout")
         self.feed_forward_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="feed_forward_layer_norm"
         )
@@ -127,9 +161,22 @@ class EncoderBlock(keras.layers.Layer):
 
     def call(self, hidden, bias, training=None):
         attended, probabilities = self.attention(hidden, bias, training=training)
-        hidden = self.attention_layer_norm(hidden + self.attention_dropout(attended, training=training))
-        expanded = self.feed_forward_dropout(self.feed_forward(hidden), training=training)
-        return self.feed_forward_layer_norm(hidden + expanded), probabilities
+        hidden = residual_norm(
+            attended,
+            hidden,
+            self.attention_dropout,
+            self.attention_layer_norm,
+            training,
+        )
+        expanded = self.feed_forward(hidden, training=training)
+        hidden = residual_norm(
+            expanded,
+            hidden,
+            self.feed_forward_dropout,
+            self.feed_forward_layer_norm,
+            training,
+        )
+        return hidden, probabilities
 
     def get_config(self):
         return super().get_config() | {

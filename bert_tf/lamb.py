@@ -43,15 +43,15 @@ class Lamb(BertAdamW):
         super().build(variables)
         self._matrices = [matrices_side_by_side(v) if is_decayed(v) else 0 for v in variables]
 
-    def direction(self, gradient, variable):
-        update = super().direction(gradient, variable)
+    def update_step(self, gradient, variable, learning_rate):
         matrices = self._matrices[self._get_variable_index(variable)]
         if not matrices:
-            return update
+            super().update_step(gradient, variable, learning_rate)
+            return
         side_by_side = (-1, matrices, variable.shape[-1] // matrices)  # (H, 3, H) for the fused kernel
-        update = ops.reshape(update, side_by_side)
+        update = ops.reshape(self.direction(gradient, variable), side_by_side)
         ratio = _trust_ratio(ops.reshape(variable, side_by_side), update)
-        return ops.reshape(ratio * update, variable.shape)
+        self.assign_sub(variable, self.rate(variable, learning_rate) * ops.reshape(ratio * update, variable.shape))
 
     def get_config(self):
         return {name: value for name, value in super().get_config().items() if name != "bias_correction"}

@@ -88,11 +88,12 @@ class Muon(BertAdamW):
     def has_velocity(self, variable):
         return not is_hidden_matrix(variable)
 
-    def direction(self, gradient, variable):
+    def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         matrices = self._matrices[index]
         if not matrices:
-            return super().direction(gradient, variable)
+            super().update_step(gradient, variable, learning_rate)
+            return
         gradient = ops.cast(gradient, variable.dtype)
         momentum = self._momentums[index]
         self.assign(momentum, self.momentum * momentum + gradient)
@@ -100,7 +101,8 @@ class Muon(BertAdamW):
         ahead = ops.reshape(gradient + self.momentum * momentum, (rows, matrices, columns))
         step = orthogonalized(ops.transpose(ahead, (1, 0, 2)))  # (matrices, A, B)
         step = ops.reshape(ops.transpose(step, (1, 0, 2)), variable.shape)
-        return self.with_decay(UPDATE_RMS * max(rows, columns) ** 0.5 * step, variable)
+        step = self.with_decay(UPDATE_RMS * max(rows, columns) ** 0.5 * step, variable)
+        self.assign_sub(variable, self.rate(variable, learning_rate) * step)
 
     def get_config(self):
         config = super().get_config() | {"momentum": self.momentum}

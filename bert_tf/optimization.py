@@ -5,10 +5,13 @@ from the gradient, epsilon 1e-6, no bias correction, no decay on biases and Laye
 Others: `bert_tf.lamb`, `bert_tf.muon`; by name: `bert_tf.choices`; their rates: `bert_tf.schedules`.
 """
 
+import functools
 import re
 
 import keras
 from keras import ops
+
+from bert_tf.fused import compiled, sum_of_squares
 
 # By the variable's path, the same on every backend; Keras' own `exclude_from_weight_decay` sees bare names on JAX.
 _NO_DECAY = re.compile(r"(^|/)(bias|output_bias|gamma|beta)$")
@@ -36,10 +39,30 @@ def clip_by_global_norm(gradients, clip_norm):
     returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
     before they are applied.
     """
-    squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients]
-    norm = ops.sqrt(sum(squares))
+    norm = ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
     scale = clip_norm / ops.maximum(norm, clip_norm)
     return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients], norm
+
+
+def _moments(gradient, m, v, beta_1, beta_2):
+    """Both moments after a step."""
+    return beta_1 * m + (1.0 - beta_1) * gradient, beta_2 * v + (1.0 - beta_2) * ops.square(gradient)
+
+
+def _adam(m, v, m_scale, v_scale, epsilon):
+    """m̂ / (√v̂ + ε)."""
+    return m * m_scale / (ops.sqrt(v * v_scale) + epsilon)
+
+
+@functools.cache
+def _adamw_step(beta_1, beta_2, epsilon, decay):
+    """The function (gradient, m, v, w, rate, m̂ / m, v̂ / v) -> m, v, w after a step."""
+
+    def adamw_step(gradient, m, v, w, rate, m_scale, v_scale):
+        m, v = _moments(ops.cast(gradient, w.dtype), m, v, beta_1, beta_2)
+        return m, v, w - rate * (_adam(m, v, m_scale, v_scale, epsilon) + decay * w)
+
+    return adamw_step
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
@@ -94,26 +117,35 @@ class BertAdamW(keras.optimizers.Optimizer):
         return next((factor for pattern, factor in self.rate_factors.items() if re.search(pattern, path)), 1.0)
 
     def update_step(self, gradient, variable, learning_rate):
-        factor = self._rate_factors[self._get_variable_index(variable)]
-        rate = ops.cast(learning_rate, variable.dtype) * factor
-        self.assign_sub(variable, rate * self.direction(gradient, variable))
+        index = self._get_variable_index(variable)
+        decay = self.weight_decay_rate if self._decayed[index] else 0.0
+        step = compiled(_adamw_step(self.beta_1, self.beta_2, self.epsilon, decay))
+        m, v = self._momentums[index], self._velocities[index]
+        scales = self._bias_corrections(variable.dtype)
+        updated = step(gradient, m, v, variable, self.rate(variable, learning_rate), *scales)
+        self.assign(m, updated[0])
+        self.assign(v, updated[1])
+        self.assign(variable, updated[2])
+
+    def rate(self, variable, learning_rate):
+        """That of a variable, a scalar of its dtype."""
+        return ops.cast(learning_rate, variable.dtype) * self._rate_factors[self._get_variable_index(variable)]
 
     def direction(self, gradient, variable):
         """m̂ / (√v̂ + ε) + decay w, and both moments go on by a step."""
-        dtype = variable.dtype
-        gradient = ops.cast(gradient, dtype)
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
-        self.assign(m, self.beta_1 * m + (1.0 - self.beta_1) * gradient)
-        self.assign(v, self.beta_2 * v + (1.0 - self.beta_2) * ops.square(gradient))
-        if self.bias_correction:
-            step = ops.cast(self.iterations + 1, dtype)
-            m_scale = 1.0 / (1.0 - ops.power(ops.cast(self.beta_1, dtype), step))
-            v_scale = 1.0 / (1.0 - ops.power(ops.cast(self.beta_2, dtype), step))
-            update = m * m_scale / (ops.sqrt(v * v_scale) + self.epsilon)
-        else:
-            update = m / (ops.sqrt(v) + self.epsilon)
-        return self.with_decay(update, variable)
+        moments = _moments(ops.cast(gradient, variable.dtype), m, v, self.beta_1, self.beta_2)
+        self.assign(m, moments[0])
+        self.assign(v, moments[1])
+        return self.with_decay(_adam(m, v, *self._bias_corrections(variable.dtype), self.epsilon), variable)
+
+    def _bias_corrections(self, dtype):
+        """What m and v are multiplied by: m̂ / m and v̂ / v."""
+        if not self.bias_correction:
+            return ops.ones((), dtype), ops.ones((), dtype)
+        step = ops.cast(self.iterations + 1, dtype)
+        return tuple(1.0 / (1.0 - ops.power(ops.cast(beta, dtype), step)) for beta in (self.beta_1, self.beta_2))
 
     def with_decay(self, update, variable):
         """update + decay w where the variable decays."""

@@ -59,8 +59,8 @@ class MaskedLMHead(keras.layers.Layer):
 
     def call(self, hidden, word_embeddings):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
-        kernel = ops.transpose(ops.cast(word_embeddings, self.compute_dtype))  # (H, V and padding)
-        logits = ops.matmul(hidden, kernel) + ops.cast(self.output_bias, self.compute_dtype)
+        kernel = ops.cast(word_embeddings, self.compute_dtype)  # (V and padding, H)
+        logits = ops.einsum("bph,vh->bpv", hidden, kernel) + ops.cast(self.output_bias, self.compute_dtype)
         return logits[..., : self.vocab_size]
 
     def get_config(self):

@@ -1,0 +1,105 @@
+"""Chains of elementwise operations, computed as one kernel in a training step on a CPU.
+
+Between the matrix products of a BERT lie chains of cheap operations, such as dropout, residual, LayerNorm. Each of them
+by itself reads and writes whole activations, in bfloat16 with a conversion on either side, so that together they take
+as long as the products. XLA makes one loop of a chain; the products stay with oneDNN, whose are faster.
+"""
+
+import functools
+import itertools
+
+import keras
+
+
+def fused(function, seldom=()):
+    """`function` of tensors, and its gradient, each compiled as one where that pays: on TensorFlow without a GPU.
+
+    Elsewhere it is the function itself: JAX, and TensorFlow on a GPU, compile the whole step. The gradient computes
+    the function again from its arguments: nothing in between is kept in memory from the forward to the backward pass.
+
+    Args:
+        function: of tensors alone, with one result or a tuple; made of Keras operations. It must be the same object at
+            every call, as it is compiled once for each set of shapes.
+        seldom: the places of arguments whose gradient most models do not ask for. It is computed by itself, so that a
+            graph that has no use for it leaves it out.
+    """
+    return _fused(function, tuple(seldom)) if _pays() else function
+
+
+def compiled(function):
+    """`fused` for a function that has several results and needs no gradient."""
+    return _compiled(function) if _pays() else function
+
+
+@functools.cache
+def _pays():
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
+def sum_of_squares(x):
+    """Of all elements, a float32 scalar; on TensorFlow without the squares in memory."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.sum(keras.ops.square(x))
+    import tensorflow as tf
+
+    return 2.0 * tf.nn.l2_loss(x)
+
+
+@functools.cache
+def _compiled(function):
+    import tensorflow as tf
+
+    one = tf.function(function, jit_compile=True, autograph=False)
+    return lambda *arguments: one(*tf.nest.map_structure(tf.convert_to_tensor, arguments))  # some are variables
+
+
+@functools.cache
+def _fused(function, seldom):
+    import tensorflow as tf
+
+    @functools.cache
+    def backward(places):
+        """(arguments, gradients of the results) -> the gradients of the arguments at these places."""
+
+        def gradients(arguments, upstream):
+            # A vector, such as a bias, is spread over all rows of the first argument: XLA's own sum over them is slow.
+            arguments = list(arguments)
+            vectors = [arguments[place].shape.rank == 1 for place in places]
+            for place in itertools.compress(places, vectors):
+                arguments[place] = tf.broadcast_to(arguments[place], tf.shape(arguments[0]))
+            asked = [arguments[place] for place in places]
+            with tf.GradientTape() as tape:
+                tape.watch(asked)
+                result = function(*arguments)
+            found = tape.gradient(result, asked, upstream if isinstance(result, tuple) else upstream[0])
+            return [sum_of_rows(one) if vector else one for one, vector in zip(found, vectors, strict=True)]
+
+        return _compiled(gradients)
+
+    def sum_of_rows(x):
+        """(…, H) -> (H,): halves are added to halves, as long as they are even, which keeps to whole vectors."""
+        rows = tf.cast(tf.reshape(x, (-1, x.shape[-1])), tf.float32)
+        while rows.shape[0] and rows.shape[0] % 2 == 0:
+            rows = rows[: rows.shape[0] // 2] + rows[rows.shape[0] // 2 :]
+        return tf.cast(tf.reduce_sum(rows, axis=0), x.dtype)
+
+    @tf.custom_gradient
+    def call(*arguments):
+        floats = [place for place, argument in enumerate(arguments) if argument.dtype.is_floating]
+        groups = [tuple(place for place in floats if place not in seldom)]
+        groups += [(place,) for place in floats if place in seldom]
+
+        def gradient(*upstream):
+            found = [None] * len(arguments)
+            for places in groups:
+                for place, value in zip(places, backward(places)(arguments, upstream), strict=True):
+                    found[place] = value
+            return found
+
+        return _compiled(function)(*arguments), gradient
+
+    return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
