@@ -24,14 +24,14 @@ def product(x, dense):
 
 
 @functools.cache
-def _split_heads(heads):
-    """The function (x (B, S, 3H), bias (3H,)) -> query / √D, key, value of x + bias, each (B, N, S, D)."""
+def _split_heads(heads, scale):
+    """The function (x (B, S, 3H), bias (3H,)) -> query · scale, key, value of x + bias, each (B, N, S, D)."""
 
     def split_heads(x, bias):
         length, head_size = ops.shape(x)[1], x.shape[-1] // (3 * heads)
         parts = ops.reshape(x + ops.cast(bias, x.dtype), (-1, length, 3, heads, head_size))
         query, key, value = (ops.transpose(parts[:, :, third], (0, 2, 1, 3)) for third in range(3))
-        return query * ops.cast(head_size**-0.5, x.dtype), key, value
+        return query * ops.cast(scale, x.dtype), key, value
 
     return split_heads
 
@@ -86,7 +86,8 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, hidden, bias, training=None):
         length = ops.shape(hidden)[1]
-        query, key, value = self.project(hidden, training)
+        head_size = self.hidden_size // self.num_attention_heads
+        query, key, value = self.project(hidden, head_size**-0.5, training=training)
         scores = ops.einsum("bnqd,bnkd->bnqk", query, key)
         probabilities = ops.softmax(ops.cast(scores, "float32") + bias, axis=-1)
         seeds = self.dropout.seeds(training)
@@ -98,9 +99,9 @@ class MultiHeadAttention(keras.layers.Layer):
         context = ops.reshape(context, (-1, length, self.hidden_size))
         return self.output_dense(context), probabilities
 
-    def project(self, hidden, training=None):
-        """(B, S, H) -> query, key, value, each (B, N, S, D), the query divided by √D."""
-        function = _split_heads(self.num_attention_heads)
+    def project(self, hidden, scale=1.0, training=None):
+        """(B, S, H) -> query · scale, key, value, each (B, N, S, D)."""
+        function = _split_heads(self.num_attention_heads, scale)
         if training:
             function = fused(function)
         return function(product(hidden, self.qkv), self.qkv.bias)

@@ -59,9 +59,11 @@ class MaskedLMHead(keras.layers.Layer):
 
     def call(self, hidden, word_embeddings):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
-        kernel = ops.cast(word_embeddings, self.compute_dtype)  # (V and padding, H)
-        logits = ops.einsum("bph,vh->bpv", hidden, kernel) + ops.cast(self.output_bias, self.compute_dtype)
-        return logits[..., : self.vocab_size]
+        rows = ops.reshape(hidden, (-1, self.hidden_size))  # as one product, (B P, H) · (H, V and padding)
+        logits = ops.matmul(rows, ops.transpose(ops.cast(word_embeddings, self.compute_dtype)))
+        logits = ops.reshape(logits, (-1, ops.shape(hidden)[1], logits.shape[-1]))
+        logits = logits + ops.cast(self.output_bias, self.compute_dtype)
+        return logits if self.vocab_size == logits.shape[-1] else logits[..., : self.vocab_size]
 
     def get_config(self):
         return super().get_config() | {
