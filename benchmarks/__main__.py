@@ -12,11 +12,11 @@ The cases:
     prepare     text (--sentences) to pairs with masks (--vocab), one process; MB of text/s
     startup     seconds until the package is imported, and until the first training step is done, from nothing
 
-A system is a module of `benchmarks.systems`, a peer with all of its modes unless one is named (`transformers:compile`).
-Each system has a process of its own, which keeps still while another one works. In the table and the JSON: median, least
-and most of the rounds; the ratio is ours over theirs in the sense that more than 1 is better for us. Beside training
-steps stands what the machine can do: the rate of a matrix product of the model's shape in the same precision, measured
-in the same turns; `of the limit` is the share of it that the operations of the model make (`bert_tf.flops`).
+A system is a module of `benchmarks.systems`; a peer is measured in all of its modes unless one is named, as in
+`transformers:compile`. Each system has a process of its own, which keeps still while another one works. In the table
+and the JSON: median, least and most of the rounds; where `ours is` more than 1, ours is better. Beside training steps
+stands what the machine can do: the rate of a matrix product of the model's shape in the same precision, measured in the
+same turns; `of the limit` is the share of it that the operations of the model make (`bert_tf.flops`).
 On a GPU without TensorFlow: KERAS_BACKEND=jax.
 """
 

@@ -1,7 +1,7 @@
 """Systems that are measured in turns, each in a process of its own.
 
-The process is this file as a script: it takes a line of JSON on its standard input for each thing to do and answers with
-one. While it waits it computes nothing, and a pause before each turn lets the threads of the one before come to rest.
+The process is this file as a script: it takes a line of JSON on its standard input for each thing to do and answers
+with one. While it waits it computes nothing, and a pause before each turn lets the threads of the one before rest.
 """
 
 import contextlib

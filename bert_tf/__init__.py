@@ -13,6 +13,7 @@ _HOMES = {
     "BertModel": "bert_tf.model",
     "BertTokenizer": "bert_tf.tokenizer",
     "InputError": "bert_tf.errors",
+    "pack": "bert_tf.packing",
 }
 __all__ = list(_HOMES)
 

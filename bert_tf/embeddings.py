@@ -33,7 +33,7 @@ def sinusoids(length, hidden_size):
 
 @keras.saving.register_keras_serializable(package="bert_tf")
 class LearnedPositions(keras.layers.Layer):
-    """One learned vector a position; returns the first S of them, (S, H)."""
+    """One learned vector a position; returns the first S of them, (S, H), or those of positions (B, S), (B, S, H)."""
 
     def __init__(self, max_position_embeddings, hidden_size, initializer_range=0.02, **kwargs):
         super().__init__(**kwargs)
@@ -48,7 +48,9 @@ class LearnedPositions(keras.layers.Layer):
             name="embeddings",
         )
 
-    def call(self, length):
+    def call(self, length, positions=None):
+        if positions is not None:
+            return ops.take(self.embeddings, positions, axis=0)
         return ops.convert_to_tensor(self.embeddings)[:length]
 
     def get_config(self):
@@ -96,7 +98,8 @@ class BertEmbeddings(keras.layers.Layer):
         position_embedding_type: "absolute" (learned), "sinusoidal", or "relative" (none here: the encoder adds a bias).
         pad_vocab_size_multiple_of: the word embeddings get rows of padding until their number is a multiple of this.
 
-    Call: input_ids (B, S) int, token_type_ids (B, S) int -> (B, S, H) in the compute dtype.
+    Call: input_ids (B, S) int, token_type_ids (B, S) int, positions (B, S) int where rows hold several sequences ->
+        (B, S, H) in the compute dtype.
 
     Raises:
         InputError: a sequence longer than `max_position_embeddings` (the bias of "relative" has no such limit).
@@ -166,7 +169,7 @@ class BertEmbeddings(keras.layers.Layer):
             self.position_embeddings.build()
         self.layer_norm.build((None, None, self.hidden_size))
 
-    def call(self, input_ids, token_type_ids, training=None):
+    def call(self, input_ids, token_type_ids, positions=None, training=None):
         length = ops.shape(input_ids)[1]
         limited = self.position_embedding_type != "relative"
         if limited and isinstance(length, int) and length > self.max_position_embeddings:
@@ -176,9 +179,10 @@ class BertEmbeddings(keras.layers.Layer):
             )
         hidden = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids)  # (B, S, H)
         if self.position_embeddings is not None:
-            hidden = hidden + self.position_embeddings(length=length)  # (S, H) over every row
+            hidden = hidden + self.position_embeddings(length=length, positions=positions)  # (S, H) over every row
         elif self._sinusoids is not None:
-            hidden = hidden + ops.cast(self._sinusoids, self.compute_dtype)[:length]
+            table = ops.cast(self._sinusoids, self.compute_dtype)
+            hidden = hidden + (table[:length] if positions is None else ops.take(table, positions, axis=0))
         return self.dropout(self.layer_norm(hidden), training=training)
 
     def get_config(self):

@@ -11,6 +11,7 @@ from bert_tf.embeddings import BertEmbeddings, truncated_normal
 from bert_tf.encoder import EncoderBlock
 from bert_tf.errors import InputError
 from bert_tf.inputs import read_inputs
+from bert_tf.packing import sequences_and_positions
 from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
 
 
@@ -26,10 +27,12 @@ class BertModel(PretrainedModel):
         dtype: a Keras dtype policy ("float32", "mixed_bfloat16", …); default: the global policy.
 
     Call: a dictionary of integer arrays (B, S): `input_ids`; `attention_mask`, 1 where a token may be seen (default:
-    everywhere); `token_type_ids`, the segment of each token (default: 0). Optional `output_hidden_states`,
-    `output_attentions`. Returns a dictionary, in the compute dtype:
+    everywhere); `token_type_ids`, the segment of each token (default: 0); and for rows that hold several sequences
+    `sequence_starts` (B, K), as `bert_tf.pack` makes it. Optional `output_hidden_states`, `output_attentions`.
+    Returns a dictionary, in the compute dtype:
         last_hidden_state  (B, S, H)
-        pooler_output      (B, H), tanh of a dense layer on the first token; unless `add_pooling_layer=False`
+        pooler_output      (B, H), tanh of a dense layer on the first token; unless `add_pooling_layer=False`. With
+                           `sequence_starts` (B, K, H), on that of each sequence; worthless where there is none
         hidden_states      L + 1 of (B, S, H), the embeddings first; when asked for
         attentions         L of (B, N, S, S) float32, before dropout; when asked for
 
@@ -112,14 +115,20 @@ class BertModel(PretrainedModel):
             self.pooler.build((None, self.config.hidden_size))
 
     def call(self, inputs, training=None, output_hidden_states=False, output_attentions=False):
-        input_ids, attention_mask, token_type_ids = read_inputs(
+        input_ids, attention_mask, token_type_ids, sequence_starts = read_inputs(
             inputs, self.config.vocab_size, self.config.type_vocab_size
         )
-        bias = (1.0 - ops.cast(attention_mask, "float32"))[:, None, None, :] * MASKED_SCORE  # (B, 1, 1, S)
+        length = ops.shape(input_ids)[1]
+        visible, positions = ops.cast(attention_mask, "float32")[:, None, None, :], None  # (B, 1, 1, S)
+        if sequence_starts is not None:
+            sequences, positions = sequences_and_positions(sequence_starts, length)  # (B, S)
+            same = ops.equal(sequences[:, None, :, None], sequences[:, None, None, :])
+            visible = visible * ops.cast(same, "float32")  # (B, 1, S, S)
+        bias = (1.0 - visible) * MASKED_SCORE
         if self.relative_bias is not None:
-            bias = bias + self.relative_bias(length=ops.shape(input_ids)[1])  # (B, N, S, S)
+            bias = bias + self.relative_bias(length=length)  # (B, N, S, S)
 
-        hidden = self.embeddings(input_ids, token_type_ids, training=training)  # (B, S, H)
+        hidden = self.embeddings(input_ids, token_type_ids, positions, training=training)  # (B, S, H)
         hidden_states, attentions = [hidden], []
         for block in self.blocks:
             hidden, probabilities = block(hidden, bias, training=training)
@@ -128,7 +137,11 @@ class BertModel(PretrainedModel):
 
         outputs = {"last_hidden_state": hidden}
         if self.pooler is not None:
-            outputs["pooler_output"] = self.pooler(hidden[:, 0])
+            first = hidden[:, 0]  # (B, H)
+            if sequence_starts is not None:
+                places = ops.minimum(ops.cast(sequence_starts, "int32"), length - 1)
+                first = ops.take_along_axis(hidden, places[:, :, None], axis=1)  # (B, K, H)
+            outputs["pooler_output"] = self.pooler(first)
         if output_hidden_states:
             outputs["hidden_states"] = tuple(hidden_states)
         if output_attentions:

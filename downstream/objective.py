@@ -6,7 +6,7 @@ whatever the model computes in. Shapes: B batch, C labels.
 
 from keras import ops
 
-from bert_tf.inputs import INPUT_NAMES
+from bert_tf.inputs import PACKED_INPUT_NAMES
 from bert_tf.training import Objective
 
 
@@ -26,7 +26,7 @@ def binary_cross_entropies(logits, labels, positive_weights=1.0):
 
 def squared_errors(logits, values):
     """(logit - value)²: (B, 1), (B,) -> (B,)."""
-    return ops.square(logits[:, 0] - values)
+    return ops.square(logits[..., 0] - values)
 
 
 LOSSES = {
@@ -42,10 +42,11 @@ class SequenceObjective(Objective):
     A batch holds `labels`, (B,) int32, (B, C) float32 or (B,) float32 by problem type, and `example_weights` (B,)
     float32: the part each example has in the mean, 0 for rows that only fill the batch. Class weights, (C,), are for
     the loss alone: of single labels sum(weight · loss) / sum(weight), as PyTorch's `CrossEntropyLoss` has it; of
-    several, those of the labels that are 1, as its `BCEWithLogitsLoss(pos_weight=…)`.
+    several, those of the labels that are 1, as its `BCEWithLogitsLoss(pos_weight=…)`. Rows that hold several sequences
+    (`bert_tf.pack`) have (B, K) in the place of (B,).
     """
 
-    input_names = INPUT_NAMES
+    input_names = PACKED_INPUT_NAMES
     loss_names = ("loss",)
 
     def __init__(self, problem_type, class_weights=None):

@@ -7,7 +7,7 @@ google-research/bert `run_pretraining.py`. Everything here is float32, whatever 
 from keras import ops
 
 from bert_tf.fused import fused
-from bert_tf.inputs import INPUT_NAMES
+from bert_tf.inputs import PACKED_INPUT_NAMES
 from bert_tf.training import Objective
 
 
@@ -33,7 +33,7 @@ class PretrainingObjective(Objective):
         next_sentence: whether the NSP loss counts and batches hold `next_sentence_labels`.
     """
 
-    input_names = (*INPUT_NAMES, "masked_lm_positions")
+    input_names = (*PACKED_INPUT_NAMES, "masked_lm_positions")
 
     def __init__(self, next_sentence=True):
         self.next_sentence = next_sentence

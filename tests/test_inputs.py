@@ -74,7 +74,8 @@ def test_too_long_for_other_positions(positions):
 
 def test_defaults():
     """No mask: every token seen. No segments: segment 0."""
-    ids, mask, segments = read_inputs({"input_ids": IDS + 3}, 61, 2)
+    ids, mask, segments, starts = read_inputs({"input_ids": IDS + 3}, 61, 2)
+    assert starts is None
     assert keras.ops.convert_to_numpy(ids).tolist() == (IDS + 3).tolist()
     assert keras.ops.convert_to_numpy(mask).tolist() == (IDS + 1).tolist()
     assert keras.ops.convert_to_numpy(segments).tolist() == IDS.tolist()

@@ -9,6 +9,7 @@ import keras
 import pytest
 
 MODULES = (
+    "test_dropout.py",
     "test_layers.py",
     "test_model.py",
     "test_pretraining_heads.py",

@@ -46,7 +46,8 @@ def attention_layer(p, **options):
     return built(layer, small_bert.attention_layout(p, f"{BLOCK}.attention"))
 
 
-def test_attention():
+@pytest.mark.parametrize("training", [False, True])  # in training it runs through `bert_tf.fused`
+def test_attention(training):
     """Masked keys and a bias for each head and pair together; gradients of the bias and through the probabilities."""
     p, grads = parameters(small_config()), numpy_bert.new_grads()
     x, bias = float32((BATCH, LENGTH, HIDDEN), 1), float32((BATCH, HEADS, LENGTH, LENGTH), 2) + mask_bias()
@@ -56,7 +57,7 @@ def test_attention():
     dx, d_bias = backward(d_output, d_probabilities, grads)
 
     outputs, of_variables, of_inputs = outputs_and_gradients(
-        attention_layer(p), (x, bias), dot((d_output, d_probabilities))
+        attention_layer(p, dropout_prob=0.0), (x, bias), dot((d_output, d_probabilities)), training=training
     )
     assert_close(outputs[0], expected[0], EXACT, "output")
     assert_close(outputs[1], expected[1], EXACT, "probabilities")
@@ -147,15 +148,17 @@ def test_activation_names():
     assert sorted(ACTIVATIONS) == sorted(numpy_bert.ACTIVATIONS)
 
 
-@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu", "tanh"])
-def test_feed_forward(act):
+@pytest.mark.parametrize(
+    ("act", "training"), [*((act, False) for act in ("gelu", "gelu_new", "relu", "silu", "tanh")), ("gelu", True)]
+)
+def test_feed_forward(act, training):
     p, grads = parameters(small_config()), numpy_bert.new_grads()
     layer = FeedForward(HIDDEN, INNER, act, name="feed_forward")
     built(layer, small_bert.feed_forward_layout(p, BLOCK))
     x, dy = float32((BATCH, LENGTH, HIDDEN), 1, std=1.5), float32((BATCH, LENGTH, HIDDEN), 2)
     expected, backward = numpy_bert.feed_forward(p, BLOCK, x, act)
     dx = backward(dy, grads)
-    output, of_variables, of_inputs = outputs_and_gradients(layer, (x,), dot(dy))
+    output, of_variables, of_inputs = outputs_and_gradients(layer, (x,), dot(dy), training=training)
     assert_close(output, expected, EXACT, "output")
     assert_all_close(of_variables, small_bert.feed_forward_layout(grads, BLOCK), EXACT)
     assert_close(of_inputs[0], dx, EXACT, "gradient of hidden")
@@ -170,15 +173,17 @@ def test_the_two_gelus_differ():
     assert_close(tanh_form, numpy_bert.gelu_new(x.astype("float64"))[0], EXACT, "gelu_new")
 
 
-@pytest.mark.parametrize("act", ["gelu", "gelu_new"])
-def test_encoder_block(act):
+@pytest.mark.parametrize(("act", "training"), [("gelu", False), ("gelu_new", False), ("gelu", True)])
+def test_encoder_block(act, training):
     p, grads = parameters(small_config()), numpy_bert.new_grads()
-    layer = built(EncoderBlock(HIDDEN, HEADS, INNER, act, name="block"), small_bert.block_layout(p, BLOCK))
+    layer = built(EncoderBlock(HIDDEN, HEADS, INNER, act, 0.0, 0.0, name="block"), small_bert.block_layout(p, BLOCK))
     x, bias = float32((BATCH, LENGTH, HIDDEN), 1), mask_bias()
     d_output, d_probabilities = float32(x.shape, 2), float32((BATCH, HEADS, LENGTH, LENGTH), 3)
     expected, backward = numpy_bert.block(p, BLOCK, x, bias, HEADS, act, EPS)
     dx, d_bias = backward(d_output, d_probabilities, grads)
-    outputs, of_variables, of_inputs = outputs_and_gradients(layer, (x, bias), dot((d_output, d_probabilities)))
+    outputs, of_variables, of_inputs = outputs_and_gradients(
+        layer, (x, bias), dot((d_output, d_probabilities)), training=training
+    )
     assert_close(outputs[0], expected[0], EXACT, "output")
     assert_close(outputs[1], expected[1], EXACT, "probabilities")
     assert_all_close(of_variables, small_bert.block_layout(grads, BLOCK), EXACT)

@@ -1,8 +1,7 @@
 """The systems that `python -m benchmarks` measures, a module each: this package and its peers.
 
-A module has a function for each case that its system can do, with "-" as "_": `train_step(options)`, `finetune(options)`
-and so on. It prepares everything that is not measured and returns a `Measured`. The options are those of the command,
-and `mode`.
+A module has a function for each case that its system can do, with "-" as "_", such as `train_step(options)`. It
+prepares everything that is not measured and returns a `Measured`. The options are those of the command, and `mode`.
 """
 
 import dataclasses

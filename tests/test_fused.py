@@ -1,0 +1,90 @@
+"""Compiled chains give what the functions give, forward and backward, for every kind of argument."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from bert_tf import fused as module
+from bert_tf.fused import compiled, fused, sum_of_squares
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles chains")
+
+
+def scaled(x, y, scale, bias, shift):
+    """Vectors, two full tensors, integers, and a small tensor whose gradient is seldom asked for; two results."""
+    z = x * scale + ops.tanh(y) * bias + ops.cast(shift, x.dtype)
+    return z * z, ops.sum(y * z, axis=-1)
+
+
+def arguments(rows, dtype):
+    rng = np.random.default_rng(rows)
+    shapes = ((rows, 3, 8), (rows, 3, 8), (8,), (1, 1, 8))
+    floats = [tf.constant(rng.standard_normal(shape), dtype) for shape in shapes]
+    return (*floats, tf.constant([[[2]], [[5]], [[7]]][:1], tf.int32))
+
+
+def values_and_gradients(function, given):
+    with tf.GradientTape() as tape:
+        tape.watch(given[:4])
+        first, second = function(*given)
+        total = tf.reduce_sum(tf.sin(first)) + 3 * tf.reduce_sum(second)
+    return (first, second), tape.gradient(total, given[:4])
+
+
+def assert_same(one, other, tolerance):
+    for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True):
+        assert a.dtype == b.dtype
+        a, b = (tf.cast(x, tf.float64).numpy() for x in (a, b))
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])  # halves of 3, 12 and 21 rows: none, two, none
+@pytest.mark.parametrize("inside", [False, True])
+def test_values_and_gradients(rows, inside):
+    """Eager, and inside a function, where the number of rows is not known when it is traced."""
+    function, given = fused(scaled, seldom=(3,)), arguments(rows, tf.float32)
+    run = lambda *given: values_and_gradients(function, given)  # noqa: E731
+    if inside:
+        specs = [
+            tf.TensorSpec((None, *one.shape[1:]) if one.shape.rank == 3 else one.shape, one.dtype) for one in given
+        ]
+        run = tf.function(run, input_signature=specs)
+    assert_same(run(*given), values_and_gradients(scaled, given), 1e-5)
+
+
+def test_bfloat16_is_not_rounded_in_between():
+    """A chain that casts to float32 and back is rounded once; a vector's gradient is summed in float32."""
+
+    def chain(x, bias):
+        return ops.cast(ops.tanh(ops.cast(x, "float32") + ops.cast(bias, "float32")), x.dtype)
+
+    rng = np.random.default_rng(0)
+    x, bias = tf.constant(rng.standard_normal((64, 16)), tf.bfloat16), tf.constant(rng.standard_normal(16), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        y = fused(chain)(x, bias)
+        total = tf.reduce_sum(tf.cast(y, tf.float32))
+    exact = np.tanh(tf.cast(x, tf.float64).numpy() + bias.numpy())
+    np.testing.assert_allclose(tf.cast(y, tf.float32), exact, rtol=2**-8)
+    np.testing.assert_allclose(tape.gradient(total, bias), (1 - exact**2).sum(0), rtol=1e-5)
+
+
+def test_takes_keras_variables():
+    variable = keras.Variable(np.arange(8.0, dtype="float32"))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(fused(ops.multiply)(tf.ones((2, 8)), variable))
+    np.testing.assert_array_equal(tape.gradient(total, variable.value), np.full(8, 2.0))
+    np.testing.assert_array_equal(compiled(ops.square)(variable), np.arange(8.0) ** 2)
+
+
+def test_elsewhere_it_is_the_function_itself(monkeypatch):
+    monkeypatch.setattr(module, "_pays", lambda: False)
+    assert fused(scaled, (3,)) is scaled
+    assert compiled(scaled) is scaled
+
+
+def test_sum_of_squares():
+    x = np.random.default_rng(0).standard_normal((70, 30)).astype("float32")
+    assert float(sum_of_squares(tf.constant(x))) == pytest.approx((x.astype("float64") ** 2).sum(), rel=1e-6)
