@@ -176,7 +176,7 @@ def test_all_runs_what_is_there(data, all_of_it, capsys):
     assert set(summary["metrics"]) == {"CoLA", "MNLI", "RTE"}
     assert set(summary["metrics"]["MNLI"]) == {"accuracy", "accuracy_mismatched"}
     run = json.loads((all_of_it / "CoLA" / "seed-0" / "results.json").read_text())
-    assert summary["metrics"]["CoLA"]["matthews"]["median"] == run["metrics"]["validation_matthews"] > 0.5
+    assert summary["metrics"]["CoLA"]["matthews"]["median"] == run["metrics"]["validation_matthews"] > 0.3
     assert re.search(r"^CoLA +matthews +\d+\.\d +\d+\.\d to \d+\.\d +0\.0 +0\.0 +27\.8 +38\.0 +52\.1$", printed, re.M)
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from bert_tf import fused as module
-from bert_tf.fused import compiled, fused, sum_of_squares
+from bert_tf.fused import argmax, compiled, fused, sum_of_squares
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles chains")
@@ -88,3 +88,9 @@ def test_elsewhere_it_is_the_function_itself(monkeypatch):
 def test_sum_of_squares():
     x = np.random.default_rng(0).standard_normal((70, 30)).astype("float32")
     assert float(sum_of_squares(tf.constant(x))) == pytest.approx((x.astype("float64") ** 2).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_argmax_is_the_first_of_equals(dtype):
+    x = tf.constant([[0.0, 2.0, 2.0, 1.0], [3.0, 3.0, 3.0, 3.0], [-4.0, -2.0, -1.0, -3.0]], dtype)
+    assert argmax(x).numpy().tolist() == [1, 0, 2]

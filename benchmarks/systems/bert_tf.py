@@ -1,5 +1,7 @@
 """This package, on TensorFlow, or with KERAS_BACKEND=jax on JAX."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -139,3 +141,19 @@ def tokenize(options):
             tokenizer(batch, return_offsets=offsets)
 
     return Measured(run, sum(len(line.split()) for line in lines))
+
+
+def prepare(options):
+    """The whole command, from its start to its end; mode two_workers: with two of them."""
+    from benchmarks.prepare_command import run as run_command
+    from bert_tf import BertTokenizer
+
+    text, folder = Path(options["sentences"]), Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    BertTokenizer(options["vocab"]).save_pretrained(folder / "tokenizer")
+    workers = "2" if options["mode"] == "two_workers" else "1"
+
+    def run():
+        run_command([text], folder / "tokenizer", folder / "corpus", "--workers", workers)
+
+    return Measured(run, text.stat().st_size / 1e6)

@@ -117,3 +117,28 @@ def finetune(options):
             reference.train(batch, 1e-5)
 
     return Measured(run, int(train.lengths[order].sum()))
+
+
+def prepare(options):
+    """Its tokenizer on one thread and pairs of segments in Python, as `benchmarks.slow_prepare`; nothing is written."""
+    import os
+    import random
+    from pathlib import Path
+
+    from benchmarks.slow_prepare import pairs_of
+    from pretraining.corpus import sentences
+
+    os.environ.update(TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1")
+    text = Path(options["sentences"]).read_text(encoding="utf-8")
+    tokenizer = transformers.BertTokenizerFast(options["vocab"], do_lower_case=True)
+
+    def run():
+        documents = []
+        for document in text.split("\n\n"):
+            if found := sentences(document, "en")[0]:
+                documents.append(tokenizer(found, add_special_tokens=False)["input_ids"])
+        draw = random.Random(0)
+        for number in range(len(documents)):
+            pairs_of(documents, number, draw)
+
+    return Measured(run, len(text.encode()) / 1e6)
