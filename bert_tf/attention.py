@@ -11,6 +11,7 @@ from keras import ops
 
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
+from bert_tf.errors import InputError
 from bert_tf.fused import fused
 
 # Added to the scores of keys that may not be seen. Finite, so that a row with no visible key gives equal
@@ -19,17 +20,26 @@ MASKED_SCORE = -1e9
 
 
 def product(x, dense):
-    """x · the kernel of a dense layer, in the dtype of x; its bias is left to what follows."""
+    """x · the kernel of a dense layer, in the dtype of x; its bias is left to what follows.
+
+    Raises:
+        InputError: the layer is quantized.
+    """
+    if dense.quantization_mode is not None:
+        raise InputError(
+            f"{dense.path} is quantized ({dense.quantization_mode}) and cannot be trained; train it first, then quantize"
+        )
     return ops.matmul(x, ops.cast(dense.kernel, x.dtype))
 
 
 @functools.cache
 def _split_heads(heads, scale):
-    """The function (x (B, S, 3H), bias (3H,)) -> query · scale, key, value of x + bias, each (B, N, S, D)."""
+    """The function (x (B, S, 3H), and a bias (3H,)) -> query · scale, key, value of x + bias, each (B, N, S, D)."""
 
-    def split_heads(x, bias):
+    def split_heads(x, *bias):
         length, head_size = ops.shape(x)[1], x.shape[-1] // (3 * heads)
-        parts = ops.reshape(x + ops.cast(bias, x.dtype), (-1, length, 3, heads, head_size))
+        parts = x + ops.cast(bias[0], x.dtype) if bias else x
+        parts = ops.reshape(parts, (-1, length, 3, heads, head_size))
         query, key, value = (ops.transpose(parts[:, :, third], (0, 2, 1, 3)) for third in range(3))
         return query * ops.cast(scale, x.dtype), key, value
 
@@ -103,8 +113,8 @@ class MultiHeadAttention(keras.layers.Layer):
         """(B, S, H) -> query · scale, key, value, each (B, N, S, D)."""
         function = _split_heads(self.num_attention_heads, scale)
         if training:
-            function = fused(function)
-        return function(product(hidden, self.qkv), self.qkv.bias)
+            return fused(function)(product(hidden, self.qkv), self.qkv.bias)
+        return function(self.qkv(hidden))
 
     def get_config(self):
         return super().get_config() | {

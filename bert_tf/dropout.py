@@ -63,6 +63,7 @@ class Dropout(keras.layers.Layer):
             raise InputError(f"the dropout rate must be at least 0 and below 1, got {rate}")
         self.rate = rate
         self.seed_generator = keras.random.SeedGenerator() if rate else None
+        self.built = True
 
     def seeds(self, training):
         """[the seed of this call], or [] where nothing is dropped."""

@@ -26,13 +26,14 @@ ACTIVATIONS = {
 
 
 @functools.cache
-def _biased_activation(name):
-    """The function (x (B, S, I), bias (I,)) -> activation(x + bias), computed in float32."""
+def _activation(name):
+    """The function (x (B, S, I), and a bias (I,)) -> activation(x + bias), computed in float32."""
 
-    def biased_activation(x, bias):
-        return ops.cast(ACTIVATIONS[name](ops.cast(x, "float32") + ops.cast(bias, "float32")), x.dtype)
+    def activation(x, *bias):
+        wide = ops.cast(x, "float32")
+        return ops.cast(ACTIVATIONS[name](wide + ops.cast(bias[0], "float32") if bias else wide), x.dtype)
 
-    return biased_activation
+    return activation
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")
@@ -66,10 +67,11 @@ class FeedForward(keras.layers.Layer):
         self.output_dense.build((None, None, self.intermediate_size))
 
     def call(self, hidden, training=None):
-        function = _biased_activation(self.hidden_act)
+        activation = _activation(self.hidden_act)
         if training:
-            function = fused(function)
-        expanded = function(product(hidden, self.intermediate), self.intermediate.bias)  # (B, S, I)
+            expanded = fused(activation)(product(hidden, self.intermediate), self.intermediate.bias)  # (B, S, I)
+        else:
+            expanded = activation(self.intermediate(hidden))
         return self.output_dense(expanded)
 
     def get_config(self):
