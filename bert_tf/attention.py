@@ -27,7 +27,7 @@ def product(x, dense):
     """
     if dense.quantization_mode is not None:
         raise InputError(
-            f"{dense.path} is quantized ({dense.quantization_mode}) and cannot be trained; train it first, quantize then"
+            f"{dense.path} is quantized ({dense.quantization_mode}) and cannot be trained; train it, then quantize it"
         )
     return ops.matmul(x, ops.cast(dense.kernel, x.dtype))
 

@@ -116,7 +116,7 @@ def toy(tmp_path_factory):
 def command(toy, task, output, *more):
     suffix = "json" if task == "squad" else "conll"
     files = ["--train", toy / f"train.{suffix}", "--validation", toy / f"validation.{suffix}"]
-    own = ["--version-2", "--epochs", 4, *SQUAD_OPTIONS]
+    own = ["--version-2", "--epochs", 8, *SQUAD_OPTIONS]
     if task == "tag":
         own = ["--test", toy / "test.conll", "--epochs", 3, "--max-seq-length", 16]
     words = [task, "--model", toy / "encoder", *files, "--output", output, *own, *RECIPE, *more]
@@ -142,17 +142,17 @@ def test_a_task_is_learnt_and_its_best_epoch_kept(finished):
     chosen = "validation_best_f1" if task == "squad" else "validation_f1"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     values = {line["step"]: line[chosen] for line in lines if chosen in line}
-    assert len(values) == (4 if task == "squad" else 3)
+    assert len(values) == (8 if task == "squad" else 3)
     assert results["metrics"][chosen] == max(values.values()) == values[results["best_step"]]
     if task == "squad":
         # About half of the questions have no answer: who never answers has about 50.
-        assert results["metrics"]["validation_best_f1"] >= 60
+        assert results["metrics"]["validation_best_f1"] >= 70
         assert results["metrics"]["validation_HasAns_total"] + results["metrics"]["validation_NoAns_total"] == 60
     else:
         assert results["metrics"]["test_f1"] >= 0.8  # a tagger that finds nothing has 0
         assert results["baselines"]["test_most_frequent_tag_f1"] < 0.6
         assert results["labels"] == ["O", "B-X", "I-X", "B-Y", "I-Y"]
-        assert results["types"]["test"]["X"]["f1"] >= 0.9
+        assert results["types"]["test"]["X"]["f1"] >= 0.8
 
 
 def test_what_is_told_and_left(finished):

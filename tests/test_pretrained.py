@@ -283,7 +283,7 @@ def test_a_quantized_model_is_not_saved_as_if_it_were_float(tmp_path):
     ):
         model.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match=r"attention/qkv is quantized \(int8\) and cannot be trained; train it first"):
+    with pytest.raises(InputError, match=r"attention/qkv is quantized \(int8\) and cannot be trained; train it, then"):
         model(inputs, training=True)
 
 
