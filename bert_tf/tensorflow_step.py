@@ -40,11 +40,15 @@ class TensorFlowStep:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        self._compiled_update = ByShape(self._update, jit_compile)
+        # Two programs: the second sees the same shapes whatever the batch's are, and is compiled once.
+        self._compiled_gradients = ByShape(self._mean_gradients, jit_compile)
+        self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
         self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
-        return self._compiled_update(batch, tf.constant(rate, tf.float32))
+        scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
+        figures, gradients = self._compiled_gradients(batch, scale)
+        return self._compiled_update(figures, gradients, tf.constant(rate, tf.float32))
 
     def gradients(self, batch):
         return self._mean_gradients(batch, tf.constant(1.0))[1]
@@ -52,9 +56,7 @@ class TensorFlowStep:
     def sync(self):
         """Nothing to do: TensorFlow updates the variables themselves."""
 
-    def _update(self, batch, rate):
-        scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
-        figures, gradients = self._mean_gradients(batch, scale)
+    def _update(self, figures, gradients, rate):
         gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         finite = tf.math.is_finite(norm)
         self.optimizer.learning_rate = rate
