@@ -9,18 +9,20 @@ def add_predict(commands):
         commands,
         "predict",
         _predict,
-        "write the label and the probabilities of each text of a file, the answers to its questions, or its tags",
+        "write the label and the probabilities of each text of a file, the answers to its questions, its tags or "
+        "summaries",
         "Writes one answer for each row of a file, in its order; no label column is needed. " + FILES + " With --task "
-        "squad: the answers to the questions of a SQuAD file; with --task tag: a CoNLL file with one column more.",
+        "squad: the answers to the questions of a SQuAD file; with --task tag: a CoNLL file with one column more; with "
+        "--task summarize: the summaries of documents.",
     )
-    parser.add_argument("--task", default="classification", help="classification, squad or tag")
+    parser.add_argument("--task", default="classification", help="classification, squad, tag or summarize")
     parser.add_argument("--model", required=True, help="the directory of a fine-tuned model, or of its run")
     parser.add_argument("--input", required=True, help="the texts: .tsv, .csv or .jsonl; squad: .json; tag: CoNLL")
     parser.add_argument(
         "--output",
         required=True,
         help=".tsv (line, label, p(LABEL) for each label) or .jsonl (line, label, probabilities), line being that of "
-        "the input; squad: .json {question id: text}; tag: CoNLL",
+        "the input; squad: .json {question id: text}; tag: CoNLL; summarize: .jsonl (summary, sentences)",
     )
     _add_reading_options(parser)
 
@@ -31,14 +33,16 @@ def _predict(task, model, input, output, batch_size, **options):
 
         predict(model, input, output, batch_size=batch_size, **options)
         return
-    if task not in ("squad", "tag"):
-        raise InputError(f"--task must be classification, squad or tag, got {task!r}")
+    if task not in ("squad", "tag", "summarize"):
+        raise InputError(f"--task must be classification, squad, tag or summarize, got {task!r}")
     if any(value is not None for value in options.values()):
         raise InputError(f"--task {task} reads as its model was trained; it takes no columns and no length")
     if task == "squad":
         from downstream.squad_predict import predict_answers as predict
-    else:
+    elif task == "tag":
         from downstream.tag_predict import predict_tags as predict
+    else:
+        from downstream.summary_predict import predict_summaries as predict
     predict(model, input, output, batch_size=batch_size)
 
 

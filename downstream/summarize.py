@@ -6,21 +6,21 @@ best model ({"summary": …, "sentences": their numbers from 0}), in the order o
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 from bert_tf.checkpoints import read_checkpoint
 from bert_tf.errors import InputError
-from bert_tf.files import whole_directory, whole_file
+from bert_tf.files import whole_directory
 from bert_tf.run_directory import RunDirectory
 from bert_tf.training import make_deterministic
 from downstream.features import open_tokenizer
 from downstream.forward import compile_forward
-from downstream.rouge import choose_sentences, greedy_oracle, mean_rouge
+from downstream.rouge import greedy_oracle, mean_rouge
 from downstream.run_report import draw_run, print_run
 from downstream.starting_model import open_starting_model
 from downstream.summary_documents import make_summary_rows, read_documents
 from downstream.summary_model import BertForExtractiveSummarization
+from downstream.summary_predict import decide, summaries_of, write_summaries
 from downstream.task_file import write_task_file
 from downstream.token_objectives import SentenceObjective
 from downstream.token_outputs import read_token_outputs
@@ -92,7 +92,7 @@ def summarize(
     for split in held_out:
         others = {name: [first] * len(documents[split]) for name, first in leads.items()}
         for name, chosen in (others | {"oracle": oracles[split]}).items():
-            scores = mean_rouge(documents[split].summaries, _texts(documents[split], chosen))
+            scores = mean_rouge(documents[split].summaries, summaries_of(documents[split], chosen))
             baselines |= {f"{split}_{name}_{rouge}": value for rouge, value in scores.items()}
     _print_documents(documents, rows, oracles, max_seq_length)
     print_run(tuning, fresh + tuning.fresh, "documents", CHOSEN_BY)
@@ -106,11 +106,8 @@ def summarize(
         outputs, figures = read_token_outputs(
             forward, one.features, tuning.padded_lengths, recipe.batch_size, objective
         )
-        chosen = [
-            choose_sentences(its[: len(starts)], outputs["logits"][starts], sentences)
-            for its, starts in zip(documents[split].sentences, one.starts, strict=True)
-        ]
-        return chosen, figures | mean_rouge(documents[split].summaries, _texts(documents[split], chosen))
+        chosen = decide(outputs["logits"], documents[split], one, sentences)
+        return chosen, figures | mean_rouge(documents[split].summaries, summaries_of(documents[split], chosen))
 
     def save_model():
         with whole_directory(run.model_path) as folder:
@@ -126,9 +123,7 @@ def summarize(
     for split in held_out:
         chosen, figures = read_split(split)
         metrics |= {f"{split}_{name}": value for name, value in figures.items()}
-        with whole_file(run.path / f"{split}.jsonl", "w") as stream:
-            for text, numbers in zip(_texts(documents[split], chosen), chosen, strict=True):
-                stream.write(json.dumps({"summary": text, "sentences": numbers}, ensure_ascii=False) + "\n")
+        write_summaries(run.path / f"{split}.jsonl", documents[split], chosen)
     dashed = {name: baselines[f"validation_{name}_{CHOSEN_BY}"] for name in (f"lead_{sentences}", "oracle")}
     draw_run(run, f"summaries, {tuning.steps:,} steps", ["loss", CHOSEN_BY], {CHOSEN_BY: dashed})
     results = {
@@ -159,14 +154,6 @@ _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 def _print_rouge(split, name, scores):
     print(f"{split + ':':<12}{name:<12}" + "  ".join(f"{rouge} {value:.4f}" for rouge, value in scores.items()))
-
-
-def _texts(documents, chosen):
-    """The summaries that the chosen sentences of each document make, a sentence a line."""
-    return [
-        "\n".join(its[number] for number in numbers if number < len(its))
-        for its, numbers in zip(documents.sentences, chosen, strict=True)
-    ]
 
 
 def _print_documents(documents, rows, oracles, max_seq_length):

@@ -16,10 +16,10 @@ from downstream.token_objectives import IGNORED
 
 @dataclasses.dataclass(frozen=True)
 class Documents:
-    """N documents: their sentences and, as one string each, their summaries."""
+    """N documents: their sentences and, as one string each, their summaries; None where they were not asked for."""
 
     sentences: list
-    summaries: list
+    summaries: list | None
 
     def __len__(self):
         return len(self.sentences)
@@ -29,18 +29,19 @@ def read_documents(path, document, summary, language):
     """The `Documents` of a .jsonl (or .csv, .tsv) file with columns of texts.
 
     Args:
-        document, summary: names of columns.
+        document, summary: names of columns; no summary: None.
         language: an ISO 639 code for the rules of `sentencex`. A sentence never crosses a line.
 
     Raises:
         InputError: see `downstream.examples.read_columns`; a text that is empty or no string.
     """
-    lines, columns = read_columns(path, [document, summary])
+    lines, columns = read_columns(path, [document] if summary is None else [document, summary])
     for name, texts in columns.items():
         for line, text in zip(lines, texts, strict=True):
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"{path}, line {line}: {name!r} must be a text, got {text!r}; correct the row")
-    return Documents([split_sentences(text, language) for text in columns[document]], columns[summary])
+    sentences = [split_sentences(text, language) for text in columns[document]]
+    return Documents(sentences, None if summary is None else columns[summary])
 
 
 def split_sentences(text, language):
@@ -72,16 +73,16 @@ class SummaryRows:
     shortened: int
 
 
-def make_summary_rows(documents, tokenizer, max_seq_length, pad_token_id, oracles):
+def make_summary_rows(documents, tokenizer, max_seq_length, pad_token_id, oracles=None):
     """The `SummaryRows` of `Documents`: of each the sentences from the first on that fit whole (the first always).
 
     Args:
         max_seq_length: tokens of a row at most.
-        oracles: for each document the numbers of the sentences in its oracle.
+        oracles: for each document the numbers of the sentences in its oracle; None: rows without labels.
     """
     lengths, ids, types, labels, starts = [], [], [], [], []
     cut = unseen = shortened = total = 0
-    for sentences, oracle in zip(documents.sentences, oracles, strict=True):
+    for sentences, oracle in zip(documents.sentences, oracles or [()] * len(documents), strict=True):
         batch = tokenizer(sentences, max_length=max_seq_length + 1, padding="longest")
         rows, real = (np.asarray(batch[name]) for name in ("input_ids", "attention_mask"))
         length, places = 0, []
@@ -106,13 +107,10 @@ def make_summary_rows(documents, tokenizer, max_seq_length, pad_token_id, oracle
         lengths.append(length)
         starts.append(np.array(places))
         total += length
+    per_token = {"input_ids": np.concatenate(ids), "token_type_ids": np.concatenate(types)}
     features = Features(
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        per_token={
-            "input_ids": np.concatenate(ids),
-            "token_type_ids": np.concatenate(types),
-            "labels": np.concatenate(labels),
-        },
+        per_token=per_token | ({"labels": np.concatenate(labels)} if oracles else {}),
         per_example={},
         padding={"input_ids": pad_token_id, "labels": IGNORED},
     )

@@ -1,4 +1,4 @@
-"""`task.json` in the directory of a model that tags or answers questions: how it was trained to read text."""
+"""`task.json` in the directory of a model that tags, answers questions or picks sentences: how it reads text."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ _FILE = "task.json"
 
 
 def write_task_file(folder, task, settings):
-    """Writes the name of the task, "squad" or "tag", and its settings, JSON values."""
+    """Writes the name of the task, "squad", "tag" or "summarize", and its settings, JSON values."""
     with whole_file(Path(folder) / _FILE, "w") as stream:
         stream.write(json.dumps({"task": task} | settings, indent=2) + "\n")
 

@@ -224,7 +224,7 @@ def test_predict_gives_what_the_run_found(finished, toy, tmp_path, capsys):
     refused(capsys, [*words, "--batch-size", 0], "batch_size must be at least 1, got 0")
     message = f"--task {task} reads as its model was trained; it takes no columns and no length"
     refused(capsys, [*words, "--text", "t"], message)
-    refused(capsys, [*words, "--task", "qa"], "--task must be classification, squad or tag, got 'qa'")
+    refused(capsys, [*words, "--task", "qa"], "--task must be classification, squad, tag or summarize, got 'qa'")
 
 
 def test_a_finished_run_says_so_and_does_nothing(finished, toy, capsys):

@@ -1,5 +1,6 @@
 """Extractive summaries: the oracle, the blocking and the rows by hand, the model, a run and one that was stopped."""
 
+import csv
 import json
 import os
 import signal
@@ -191,6 +192,14 @@ def test_a_run_and_one_that_was_stopped(toy, tmp_path, monkeypatch, capsys):
         assert row["summary"] == "\n".join(article["article"].split("\n")[number] for number in row["sentences"])
     scores = mean_rouge([article["summary"] for article in articles], [row["summary"] for row in rows])
     assert scores["rougeL"] == pytest.approx(metrics["test_rougeL"])
+    # The model makes the same summaries of documents without any, from another kind of file too.
+    bare = tmp_path / "bare.csv"
+    with bare.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["article"], *([article["article"]] for article in articles)])
+    words = ["predict", "--task", "summarize", "--model", tmp_path / "run", "--input", bare, "--batch-size", 7]
+    assert main([str(word) for word in [*words, "--output", tmp_path / "made.jsonl"]]) == 0
+    assert (tmp_path / "made.jsonl").read_text() == (tmp_path / "run" / "test.jsonl").read_text()
+    assert f"{bare}: 20 documents, 0 cut to 40 tokens" in capsys.readouterr().out
 
     def make_and_stop(*arguments):
         made.append(1)
