@@ -32,16 +32,19 @@ def matrices_side_by_side(variable):
     return 3 if _QUERY_KEY_VALUE.search(variable.path) else 1
 
 
-def clip_by_global_norm(gradients, clip_norm):
-    """(gradients scaled so that their joint norm is at most `clip_norm`, the joint norm before, a float32 scalar).
+def global_norm(gradients):
+    """The joint norm of all gradients, a float32 scalar.
 
-    If any element is inf or NaN, or the sum of squares is beyond float32, the norm is inf or NaN, always; what is
-    returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
-    before they are applied.
+    If any element is inf or NaN, or the sum of squares is beyond float32, it is inf or NaN, always: look at
+    `ops.isfinite(norm)` before gradients are applied.
     """
-    norm = ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
+    return ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
+
+
+def clip(gradients, norm, clip_norm):
+    """The gradients, scaled so that their joint norm is at most `clip_norm`; now it is `norm`, which must be finite."""
     scale = clip_norm / ops.maximum(norm, clip_norm)
-    return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients], norm
+    return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
 
 
 def _moments(gradient, m, v, beta_1, beta_2):
@@ -49,18 +52,20 @@ def _moments(gradient, m, v, beta_1, beta_2):
     return beta_1 * m + (1.0 - beta_1) * gradient, beta_2 * v + (1.0 - beta_2) * ops.square(gradient)
 
 
-def _adam(m, v, m_scale, v_scale, epsilon):
-    """m̂ / (√v̂ + ε)."""
-    return m * m_scale / (ops.sqrt(v * v_scale) + epsilon)
+def _adam(m, v, scales, epsilon):
+    """m̂ / (√v̂ + ε); `scales`: m̂ / m and v̂ / v, or nothing where both are 1."""
+    if scales:
+        m, v = m * scales[0], v * scales[1]
+    return m / (ops.sqrt(v) + epsilon)
 
 
 @functools.cache
 def _adamw_step(beta_1, beta_2, epsilon, decay):
-    """The function (gradient, m, v, w, rate, m̂ / m, v̂ / v) -> m, v, w after a step."""
+    """The function (gradient, m, v, w, rate, and perhaps m̂ / m, v̂ / v) -> m, v, w after a step."""
 
-    def adamw_step(gradient, m, v, w, rate, m_scale, v_scale):
+    def adamw_step(gradient, m, v, w, rate, *scales):
         m, v = _moments(ops.cast(gradient, w.dtype), m, v, beta_1, beta_2)
-        return m, v, w - rate * (_adam(m, v, m_scale, v_scale, epsilon) + decay * w)
+        return m, v, w - rate * (_adam(m, v, scales, epsilon) + decay * w)
 
     return adamw_step
 
@@ -129,7 +134,9 @@ class BertAdamW(keras.optimizers.Optimizer):
 
     def rate(self, variable, learning_rate):
         """That of a variable, a scalar of its dtype."""
-        return ops.cast(learning_rate, variable.dtype) * self._rate_factors[self._get_variable_index(variable)]
+        factor = self._rate_factors[self._get_variable_index(variable)]
+        rate = ops.cast(learning_rate, variable.dtype)
+        return rate if factor == 1.0 else rate * factor
 
     def direction(self, gradient, variable):
         """m̂ / (√v̂ + ε) + decay w, and both moments go on by a step."""
@@ -138,12 +145,12 @@ class BertAdamW(keras.optimizers.Optimizer):
         moments = _moments(ops.cast(gradient, variable.dtype), m, v, self.beta_1, self.beta_2)
         self.assign(m, moments[0])
         self.assign(v, moments[1])
-        return self.with_decay(_adam(m, v, *self._bias_corrections(variable.dtype), self.epsilon), variable)
+        return self.with_decay(_adam(m, v, self._bias_corrections(variable.dtype), self.epsilon), variable)
 
     def _bias_corrections(self, dtype):
-        """What m and v are multiplied by: m̂ / m and v̂ / v."""
+        """What m and v are multiplied by: m̂ / m and v̂ / v; nothing where both are 1."""
         if not self.bias_correction:
-            return ops.ones((), dtype), ops.ones((), dtype)
+            return ()
         step = ops.cast(self.iterations + 1, dtype)
         return tuple(1.0 / (1.0 - ops.power(ops.cast(beta, dtype), step)) for beta in (self.beta_1, self.beta_2))
 

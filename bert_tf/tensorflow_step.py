@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bert_tf.figures import with_update
-from bert_tf.optimization import clip_by_global_norm
+from bert_tf.optimization import clip, global_norm
 
 
 class ByShape:
@@ -40,15 +40,19 @@ class TensorFlowStep:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        # Two programs: the second sees the same shapes whatever the batch's are, and is compiled once.
+        # Three programs: all but the first see the same shapes whatever the batch's are, and are compiled once.
         self._compiled_gradients = ByShape(self._mean_gradients, jit_compile)
+        self._compiled_measure = tf.function(self._measure, jit_compile=jit_compile)
         self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
         self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
         scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
         figures, gradients = self._compiled_gradients(batch, scale)
-        return self._compiled_update(figures, gradients, tf.constant(rate, tf.float32))
+        figures, norm, finite = self._compiled_measure(figures, gradients)
+        if finite:
+            self._compiled_update(gradients, norm, tf.constant(rate, tf.float32))
+        return figures
 
     def gradients(self, batch):
         return self._mean_gradients(batch, tf.constant(1.0))[1]
@@ -56,21 +60,20 @@ class TensorFlowStep:
     def sync(self):
         """Nothing to do: TensorFlow updates the variables themselves."""
 
-    def _update(self, figures, gradients, rate):
-        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+    def _measure(self, figures, gradients):
+        """(the figures of the update, the gradients' norm, whether it is finite); the loss scale goes on by a step."""
+        norm = global_norm(gradients)
         finite = tf.math.is_finite(norm)
-        self.optimizer.learning_rate = rate
-
-        def apply():
-            self.optimizer.apply(gradients, self._variables)
-
-        tf.cond(finite, apply, lambda: None)
         if self.loss_scale is not None:
             variables = self.loss_scale.variables
             following = self.loss_scale.following(*map(tf.convert_to_tensor, variables), finite)
             for variable, value in zip(variables, following, strict=True):
                 variable.assign(value)
-        return with_update(figures, norm, finite)
+        return with_update(figures, norm, finite), norm, finite
+
+    def _update(self, gradients, norm, rate):
+        self.optimizer.learning_rate = rate
+        self.optimizer.apply(clip(gradients, norm, self.clip_norm), self._variables)
 
     def _mean_gradients(self, batch, scale):
         """(figures, gradients) of a batch; the loss is scaled on its way back, and the gradients are unscaled."""
