@@ -50,7 +50,7 @@ class TensorFlowStep:
         scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
         figures, gradients = self._compiled_gradients(batch, scale)
         figures, norm, finite = self._compiled_measure(figures, gradients)
-        if finite:
+        if finite:  # decided here: as a condition in the program it would double the operations of the update
             self._compiled_update(gradients, norm, tf.constant(rate, tf.float32))
         return figures
 
