@@ -111,7 +111,7 @@ def rate_rows(systems, settings, options):
         row = summary(system, UNITS[options.case], taken[system], median_of(taken["bert_tf"]), more_is_better=True)
         if options.case in ("train-step", "finetune"):  # elsewhere they are those of making what is measured
             row |= {"first_s": everyone[system].first_s, "peak_mib": peaks[system]}
-        if limit:
+        if limit and everyone[system].flops_of_unit:
             row["of_limit"] = row["median"] * everyone[system].flops_of_unit / limit
         rows.append(row)
     for name in [name for name in limits if name in everyone]:

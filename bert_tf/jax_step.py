@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from bert_tf.figures import with_update
-from bert_tf.optimization import clip, global_norm
+from bert_tf.optimization import clip_by_global_norm
 
 
 class JaxStep:
@@ -114,8 +114,7 @@ class JaxStep:
         trainable, fixed, optimizer_values, scale_values = state
         scale = scale_values[0] if scale_values else jnp.float32(1.0)
         figures, fixed, gradients = self._mean_gradients(trainable, fixed, batch, scale)
-        norm = global_norm(gradients)
-        gradients = clip(gradients, norm, self.clip_norm)
+        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         finite = jnp.isfinite(norm)
         with_rate = [
             rate if variable is self.optimizer.learning_rate else value

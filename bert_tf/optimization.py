@@ -32,19 +32,16 @@ def matrices_side_by_side(variable):
     return 3 if _QUERY_KEY_VALUE.search(variable.path) else 1
 
 
-def global_norm(gradients):
-    """The joint norm of all gradients, a float32 scalar.
+def clip_by_global_norm(gradients, clip_norm):
+    """(gradients scaled so that their joint norm is at most `clip_norm`, the joint norm before, a float32 scalar).
 
-    If any element is inf or NaN, or the sum of squares is beyond float32, it is inf or NaN, always: look at
-    `ops.isfinite(norm)` before gradients are applied.
+    If any element is inf or NaN, or the sum of squares is beyond float32, the norm is inf or NaN, always; what is
+    returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
+    before they are applied.
     """
-    return ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
-
-
-def clip(gradients, norm, clip_norm):
-    """The gradients, scaled so that their joint norm is at most `clip_norm`; now it is `norm`, which must be finite."""
+    norm = ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
     scale = clip_norm / ops.maximum(norm, clip_norm)
-    return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
+    return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients], norm
 
 
 def _moments(gradient, m, v, beta_1, beta_2):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bert_tf.figures import with_update
-from bert_tf.optimization import clip, global_norm
+from bert_tf.optimization import clip_by_global_norm
 
 
 class ByShape:
@@ -40,18 +40,16 @@ class TensorFlowStep:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        # Three programs: all but the first see the same shapes whatever the batch's are, and are compiled once.
-        self._compiled_gradients = ByShape(self._mean_gradients, jit_compile)
-        self._compiled_measure = tf.function(self._measure, jit_compile=jit_compile)
+        # Two programs: the update sees the same shapes whatever the batch's are, and is compiled once.
+        self._compiled_clipped = ByShape(self._clipped, jit_compile)
         self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
         self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
         scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
-        figures, gradients = self._compiled_gradients(batch, scale)
-        figures, norm, finite = self._compiled_measure(figures, gradients)
+        figures, gradients, finite = self._compiled_clipped(batch, scale)
         if finite:  # decided here: as a condition in the program it would double the operations of the update
-            self._compiled_update(gradients, norm, tf.constant(rate, tf.float32))
+            self._compiled_update(gradients, tf.constant(rate, tf.float32))
         return figures
 
     def gradients(self, batch):
@@ -60,20 +58,21 @@ class TensorFlowStep:
     def sync(self):
         """Nothing to do: TensorFlow updates the variables themselves."""
 
-    def _measure(self, figures, gradients):
-        """(the figures of the update, the gradients' norm, whether it is finite); the loss scale goes on by a step."""
-        norm = global_norm(gradients)
+    def _clipped(self, batch, scale):
+        """(the figures of the update, the clipped gradients, whether they are finite); the loss scale goes on."""
+        figures, gradients = self._mean_gradients(batch, scale)
+        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         finite = tf.math.is_finite(norm)
         if self.loss_scale is not None:
             variables = self.loss_scale.variables
             following = self.loss_scale.following(*map(tf.convert_to_tensor, variables), finite)
             for variable, value in zip(variables, following, strict=True):
                 variable.assign(value)
-        return with_update(figures, norm, finite), norm, finite
+        return with_update(figures, norm, finite), gradients, finite
 
-    def _update(self, gradients, norm, rate):
+    def _update(self, gradients, rate):
         self.optimizer.learning_rate = rate
-        self.optimizer.apply(clip(gradients, norm, self.clip_norm), self._variables)
+        self.optimizer.apply(gradients, self._variables)
 
     def _mean_gradients(self, batch, scale):
         """(figures, gradients) of a batch; the loss is scaled on its way back, and the gradients are unscaled."""

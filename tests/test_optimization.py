@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from bert_tf.optimization import BertAdamW, clip, global_norm, is_decayed
+from bert_tf.optimization import BertAdamW, clip_by_global_norm, is_decayed
 from pretraining import BertForPreTraining
 from tests.autodiff import assert_close
 from tests.small_bert import small_config
@@ -112,28 +112,24 @@ def test_what_is_decayed():
 def test_clipping():
     """Norm of (3, 4) and (12): √(9 + 16 + 144) = 13. At most 1: a thirteenth of each; at most 20: nothing."""
     gradients = [ops.convert_to_tensor([3.0, 4.0]), ops.convert_to_tensor([[12.0]])]
-    norm = global_norm(gradients)
-    clipped = clip(gradients, norm, 1.0)
+    clipped, norm = clip_by_global_norm(gradients, 1.0)
     assert float(ops.convert_to_numpy(norm)) == pytest.approx(13.0)
     np.testing.assert_allclose(ops.convert_to_numpy(clipped[0]), [3 / 13, 4 / 13], rtol=1e-6)
     np.testing.assert_allclose(ops.convert_to_numpy(clipped[1]), [[12 / 13]], rtol=1e-6)
-    unchanged = clip(gradients, norm, 20.0)
+    unchanged, norm = clip_by_global_norm(gradients, 20.0)
+    assert float(ops.convert_to_numpy(norm)) == pytest.approx(13.0)
     assert ops.convert_to_numpy(unchanged[0]).tolist() == [3.0, 4.0]
 
 
 def test_clipping_of_nothing():
-    gradients = [ops.zeros((3,))]
-    norm = global_norm(gradients)
-    clipped = clip(gradients, norm, 1.0)
+    clipped, norm = clip_by_global_norm([ops.zeros((3,))], 1.0)
     assert float(ops.convert_to_numpy(norm)) == 0.0
     assert ops.convert_to_numpy(clipped[0]).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_norm_is_float32():
     """300² = 90000 is beyond float16; the norm of 4 of them is 600, and the clipped gradient stays float16."""
-    gradients = [ops.cast(ops.convert_to_tensor([300.0] * 4), "float16")]
-    norm = global_norm(gradients)
-    clipped = clip(gradients, norm, 1.0)
+    clipped, norm = clip_by_global_norm([ops.cast(ops.convert_to_tensor([300.0] * 4), "float16")], 1.0)
     assert float(ops.convert_to_numpy(norm)) == pytest.approx(600.0)
     assert keras.backend.standardize_dtype(clipped[0].dtype) == "float16"
     np.testing.assert_allclose(ops.convert_to_numpy(clipped[0]).astype("float32"), [0.5] * 4, rtol=1e-3)
@@ -143,6 +139,6 @@ def test_norm_is_float32():
 def test_a_norm_that_is_not_finite_shows(bad, shown):
     """One bad element in the last of three gradients; (3e19)² is beyond float32's 3.4e38, so that one overflows."""
     gradients = [ops.convert_to_tensor(np.array(g, "float32")) for g in ([1.0, 2.0], [[3.0]], [0.0, bad])]
-    norm = global_norm(gradients)
+    _, norm = clip_by_global_norm(gradients, 1.0)
     assert str(float(ops.convert_to_numpy(norm))) == shown
     assert not bool(ops.convert_to_numpy(ops.isfinite(norm)))
