@@ -133,6 +133,19 @@ def test_the_command_writes_what_another_program_runs(run, tmp_path, capsys, for
         assert 1e-4 < card["largest_difference"] < 0.2
 
 
+def test_int8_keeps_to_seven_bits(run, tmp_path):
+    """Eight are cut off on processors without VNNI; there the test above fails, elsewhere only this one would."""
+    import onnx
+
+    from bert_tf.onnx_format import write
+
+    write(run[1], tmp_path / "model.onnx", int8=True, max_length=21)
+    initializers = onnx.load(tmp_path / "model.onnx").graph.initializer
+    kernels = [onnx.numpy_helper.to_array(one) for one in initializers if one.data_type == onnx.TensorProto.INT8]
+    largest = [int(np.abs(kernel.astype(int)).max()) for kernel in kernels if kernel.ndim == 2]
+    assert 32 < max(largest) <= 64
+
+
 def test_precisions_have_their_formats(run, tmp_path, capsys):
     for form, precision in (("saved_model", "int8"), ("onnx", "bfloat16"), ("litert", "bfloat16")):
         sentence = refuse(run[0], tmp_path / "o", capsys, "--format", form, "--precision", precision)
