@@ -2,6 +2,9 @@
 
 import argparse
 import dataclasses
+from pathlib import Path
+
+from bert_tf.errors import InputError
 
 FILES = (
     "Files are UTF-8, by suffix: .tsv (tabs between columns, a row a line, no quoting at all, as the files of GLUE), "
@@ -25,6 +28,19 @@ def add_command(commands, name, run, help_text, description):
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def check_output(output, inputs):
+    """Refuses an output file that would replace one of the files that are read; both are names, or None.
+
+    Raises:
+        InputError: they are one file, by whatever name.
+    """
+    if output is None:
+        return
+    for path in inputs:
+        if path is not None and Path(path).resolve() == Path(output).resolve():
+            raise InputError(f"--output is the input {path}; choose another file")
 
 
 def add_recipe_options(parser):

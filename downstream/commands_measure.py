@@ -1,7 +1,7 @@
 """The commands `bert-finetune predict` and `bert-finetune evaluate`: what a finished model answers, and how well."""
 
 from bert_tf.errors import InputError
-from downstream.commands import FILES, add_command
+from downstream.commands import FILES, add_command, check_output
 
 
 def add_predict(commands):
@@ -28,6 +28,7 @@ def add_predict(commands):
 
 
 def _predict(task, model, input, output, batch_size, **options):
+    check_output(output, [input])
     if task == "classification":
         from downstream.predict import predict
 
@@ -66,6 +67,7 @@ def add_evaluate(commands):
 
 
 def _evaluate(task, model, predictions, null_odds, **options):
+    check_output(options["output"], [options["data"], predictions, null_odds])
     if task == "classification":
         if model is None or predictions is not None or null_odds is not None:
             raise InputError("--task classification measures a --model; --predictions and --null-odds are for squad")

@@ -1,6 +1,6 @@
 """The commands `bert-finetune outofscope` and `bert-finetune clinc150`, the data set made for it."""
 
-from downstream.commands import FILES, add_command
+from downstream.commands import FILES, add_command, check_output
 
 SPLITS = ("train", "validation", "oos_validation", "test", "oos_test")
 
@@ -31,7 +31,9 @@ def add_outofscope(commands):
 def _outofscope(model, output, **options):
     from downstream.out_of_scope import measure_out_of_scope
 
-    measure_out_of_scope(model, {split: options.pop(split) for split in SPLITS}, output, **options)
+    files = {split: options.pop(split) for split in SPLITS}
+    check_output(output, files.values())
+    measure_out_of_scope(model, files, output, **options)
 
 
 def add_clinc150(commands):

@@ -84,13 +84,11 @@ def predict(model, input, output, *, batch_size=32, **changes):
         changes: `text`, `text_pair` and `max_seq_length` in place of those in the model's `task.json`.
 
     Raises:
-        InputError: see `downstream.examples`; an output of another suffix, or the same file as the input.
+        InputError: see `downstream.examples`; an output of another suffix.
     """
     output = Path(output)
     if output.suffix not in ROWS:
         raise InputError(f"--output must end in .tsv or .jsonl, got {output}")
-    if output.resolve() == Path(input).resolve():
-        raise InputError(f"--output is the input {input}; choose another file")
     fine_tuned = FineTuned.open(model, **changes)
     examples = read_examples(input, fine_tuned.task, with_labels=False)
     features = fine_tuned.tokenize(examples)

@@ -122,6 +122,9 @@ def test_refusals(toy, capsys):
     assert main(options(toy, test=toy / "other.jsonl")) == 2
     message = "line 1: unknown label 'oos'; the labels are neg, mid, pos; correct the row, or train with this label"
     assert capsys.readouterr().err == f"bert-finetune: error: {toy / 'other.jsonl'}, {message}\n"
+    assert main([*options(toy), "--output", str(toy / "oos_test.jsonl")]) == 2
+    message = f"--output is the input {toy / 'oos_test.jsonl'}; choose another file"
+    assert capsys.readouterr().err == f"bert-finetune: error: {message}\n"
     assert main([*options(toy), "--batch-size", "0"]) == 2
     assert "batch_size must be at least 1, got 0" in capsys.readouterr().err
     config = json.loads((toy / "model" / "config.json").read_text())

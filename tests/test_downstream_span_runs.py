@@ -221,6 +221,10 @@ def test_predict_gives_what_the_run_found(finished, toy, tmp_path, capsys):
         f"{run / 'model'} has no task.json of the task {other}; give a model that bert-finetune {other} has trained"
     )
     refused(capsys, ["predict", "--task", other, "--model", run, "--input", "x", "--output", "y"], message)
+    source = words[words.index("--input") + 1]
+    read = source.read_bytes()
+    refused(capsys, [*words[:-1], source], f"--output is the input {source}; choose another file")
+    assert source.read_bytes() == read
     refused(capsys, [*words, "--batch-size", 0], "batch_size must be at least 1, got 0")
     message = f"--task {task} reads as its model was trained; it takes no columns and no length"
     refused(capsys, [*words, "--text", "t"], message)

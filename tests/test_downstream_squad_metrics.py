@@ -182,6 +182,8 @@ def test_the_command(files, tmp_path, capsys):
     for more, message in [
         (["--model", "m"], "--task squad measures a file of --predictions; it takes no --model and no columns"),
         (["--text", "t"], "--task squad measures a file of --predictions; it takes no --model and no columns"),
+        (["--output", str(files[1])], f"--output is the input {files[1]}; choose another file"),
+        (["--output", str(tmp_path / "." / "p.json")], f"--output is the input {predictions}; choose another file"),
         (["--task", "qa"], "--task must be classification or squad, got 'qa'"),
         (
             ["--task", "classification"],

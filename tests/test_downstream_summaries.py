@@ -200,6 +200,8 @@ def test_a_run_and_one_that_was_stopped(toy, tmp_path, monkeypatch, capsys):
     assert main([str(word) for word in [*words, "--output", tmp_path / "made.jsonl"]]) == 0
     assert (tmp_path / "made.jsonl").read_text() == (tmp_path / "run" / "test.jsonl").read_text()
     assert f"{bare}: 20 documents, 0 cut to 40 tokens" in capsys.readouterr().out
+    assert main([str(word) for word in [*words, "--output", bare]]) == 2
+    assert f"--output is the input {bare}; choose another file" in capsys.readouterr().err
 
     def make_and_stop(*arguments):
         made.append(1)
