@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
-from bert_tf.checkpoints import canonical_name
+from bert_tf.checkpoint_values import canonical_name
 from bert_tf.errors import InputError
 from bert_tf.extras import needed
 from bert_tf.files import whole_directory

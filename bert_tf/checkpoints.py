@@ -4,18 +4,14 @@
     Google's TF1   bert_config.json, bert_model.ckpt.index and .data-*       bert_tf.checkpoints_tf1
     KerasHub       config.json, model.weights.h5 (and task.json, …)          bert_tf.checkpoints_keras_hub
 
-The settings have the keys of Hugging Face's config.json. The canonical name of a tensor is Hugging Face's, with the
-prefix `bert.` on every tensor of the encoder, and its layout is PyTorch's: a dense weight is (out, in).
+What they give is a `bert_tf.checkpoint_values.Checkpoint`.
 """
 
-import dataclasses
-import hashlib
 import importlib
 import re
 from pathlib import Path
 
-import numpy as np
-
+from bert_tf import checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1
 from bert_tf.errors import InputError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
@@ -30,39 +26,6 @@ _REFUSED = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint says.
-
-    Attributes:
-        kind: the format, in words.
-        config_path: the file that the settings came from.
-        values: the settings, with the keys of Hugging Face's config.json; keys that the file lacks are not there.
-        tensors: {canonical name: NumPy array}.
-        sources: {key of `values`: where it came from}, of those that are not in `config_path`.
-        passed_over: the names in the file that are no part of a model: optimizer slots, position ids, tied copies.
-    """
-
-    kind: str
-    config_path: Path
-    values: dict
-    tensors: dict
-    sources: dict = dataclasses.field(default_factory=dict)
-    passed_over: tuple = ()
-
-    def holds(self, prefix):
-        """Whether there is a tensor whose name begins so: "bert.pooler.", "cls.predictions.", "classifier.", …"""
-        return any(name.startswith(prefix) for name in self.tensors)
-
-    def sha256(self):
-        """The hash of all tensors, in the order of their names."""
-        digest = hashlib.sha256()
-        for name in sorted(self.tensors):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(self.tensors[name]).data)
-        return digest.hexdigest()
-
-
 def read_checkpoint(path):
     """The `Checkpoint` at `path`: a folder, the prefix of a TF1 checkpoint, or a name that `model_directory` takes.
 
@@ -75,10 +38,7 @@ def read_checkpoint(path):
 
 def _reader(path):
     """The module that reads what is at `path`."""
-    from bert_tf import checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1
-
-    readers = (checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1)
-    for reader in readers:
+    for reader in (checkpoints_hugging_face, checkpoints_keras_hub, checkpoints_tf1):
         if reader.recognises(path):
             return reader
     for name, (what, package, option) in _REFUSED.items():
@@ -112,7 +72,7 @@ def model_directory(path):
     if path.with_name(path.name + ".index").exists():
         return path
     if _KERAS_HUB_PRESET.fullmatch(name):
-        return _fetch("KerasHub preset", name, "keras-nlp", _keras_hub_preset)
+        return _fetch("KerasHub preset", name, "keras-nlp", checkpoints_keras_hub.fetch_preset)
     if _HUB_ID.fullmatch(name) and not path.exists():
         return _fetch("Hugging Face hub id", name, "hub", _hub_snapshot)
     raise InputError(f"no model directory at {path}; expected a folder with config.json and model.safetensors")
@@ -144,16 +104,3 @@ def _hub_snapshot(name):
             "convert it once where transformers is installed, with from_pretrained and save_pretrained"
         )
     return folder
-
-
-def _keras_hub_preset(name):
-    from bert_tf.checkpoints_keras_hub import fetch_preset
-
-    return fetch_preset(name)
-
-
-def canonical_name(name):
-    """The name with the prefix that Hugging Face leaves out of a bare encoder's file, LayerNorm spelt the new way."""
-    if name.endswith(("LayerNorm.gamma", "LayerNorm.beta")):
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from bert_tf.checkpoints import Checkpoint, canonical_name
+from bert_tf.checkpoint_values import Checkpoint, canonical_name
 from bert_tf.config import read_json
 from bert_tf.errors import InputError
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from bert_tf.checkpoints import Checkpoint
+from bert_tf.checkpoint_values import Checkpoint
 from bert_tf.config import read_json
 from bert_tf.errors import InputError
 from bert_tf.files import whole_directory

@@ -13,7 +13,7 @@ fine-tuned with a later revision pass `hidden_act="gelu_new"` (`bert-tf convert 
 import re
 from pathlib import Path
 
-from bert_tf.checkpoints import Checkpoint
+from bert_tf.checkpoint_values import Checkpoint
 from bert_tf.config import read_json
 from bert_tf.errors import InputError
 

@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 from safetensors.numpy import save as safetensors_bytes
 
-from bert_tf.checkpoints import Checkpoint, canonical_name, read_checkpoint
+from bert_tf.checkpoint_values import Checkpoint, canonical_name
+from bert_tf.checkpoints import read_checkpoint
 from bert_tf.config import BertConfig
 from bert_tf.errors import InputError
 from bert_tf.files import whole_file
@@ -176,7 +177,7 @@ class PretrainedModel(keras.Model):
         return model
 
     def load_tensors(self, tensors, source, *, allow_missing_head=False):
-        """Writes a checkpoint's tensors, by canonical name (`bert_tf.checkpoints`), into the variables.
+        """Writes a checkpoint's tensors, by canonical name (`bert_tf.checkpoint_values`), into the variables.
 
         The tensors of a head that this model does not have are left; `source` names the checkpoint in errors.
         """

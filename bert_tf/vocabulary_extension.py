@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bert_tf.characters import normalized_characters, read_unicode_table
-from bert_tf.checkpoints import canonical_name
+from bert_tf.checkpoint_values import canonical_name
 from bert_tf.errors import InputError
 
 _WORD_VECTORS, _BIAS = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"

@@ -14,7 +14,7 @@ def open_starting_model(model_class, checkpoint, recipe, max_seq_length, *, new_
 
     Args:
         model_class: one of `downstream.heads`.
-        checkpoint: a `bert_tf.checkpoints.Checkpoint`.
+        checkpoint: a `bert_tf.checkpoint_values.Checkpoint`.
         recipe: a `downstream.train.Recipe`: its dropout and precision are the model's.
         max_seq_length: the longest row it will read.
         new_head: whether to begin with a fresh head where the checkpoint has one; None: only if it has other labels.

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from bert_tf import BertModel, InputError
-from bert_tf.checkpoints import canonical_name, model_directory, read_checkpoint
+from bert_tf.checkpoint_values import canonical_name
+from bert_tf.checkpoints import model_directory, read_checkpoint
 from bert_tf.checkpoints_tf1 import hugging_face_name
 from downstream import BertForQuestionAnswering, BertForSequenceClassification
 from pretraining import BertForMaskedLM, BertForPreTraining
