@@ -14,7 +14,7 @@ class ByShape:
     """
 
     def __init__(self, function, jit_compile):
-        self._function = tf.function(function, jit_compile=jit_compile)
+        self._function = tf.function(function, jit_compile=jit_compile, autograph=False)
         self._compiled = {}
 
     def __call__(self, batch, *rest):
@@ -40,9 +40,10 @@ class TensorFlowStep:
             optimizer.build(self._variables)
         # XLA pays on a GPU; on a CPU its matrix products are slower than oneDNN's.
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
-        # Two programs: the update sees the same shapes whatever the batch's are, and is compiled once.
+        # Two programs: the update sees the same shapes whatever the batch's are, and is compiled once. As on JAX, no
+        # branch of Python's hangs on a tensor in them: AutoGraph has nothing to rewrite.
         self._compiled_clipped = ByShape(self._clipped, jit_compile)
-        self._compiled_update = tf.function(self._update, jit_compile=jit_compile)
+        self._compiled_update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
         self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
