@@ -13,7 +13,7 @@ demo: $(VENV)/demo.done
 	$(BIN)/python docs/demo/run.py $(DEMO)
 
 test: $(VENV)/test.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check .
