@@ -10,6 +10,8 @@ import abc
 
 import keras
 
+from bert_tf.errors import InputError
+
 
 class Objective(abc.ABC):
     """What a task minimises and counts.
@@ -71,6 +73,9 @@ def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0
         gradients(batch) -> the mean gradient by trainable variable, from the Keras variables; not clipped, no update
         sync()   puts the current values into the Keras variables (needed before they are read or saved); all hosts
             must call it together
+
+    Raises:
+        InputError: a backend that does not train, or several devices on another than JAX.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -78,9 +83,11 @@ def make_step(model, objective, optimizer=None, *, accumulation=1, clip_norm=1.0
     elif backend == "jax":
         from bert_tf.jax_step import JaxStep as Step
     else:
-        raise NotImplementedError(f"training runs on the Keras backends tensorflow and jax, got {backend}")
+        raise InputError(
+            f"training runs on the Keras backends tensorflow and jax, got {backend}; set KERAS_BACKEND to one of them"
+        )
     if distribution is None:
         return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale)
     if backend != "jax":
-        raise NotImplementedError(f"several devices need the Keras backend jax, got {backend}")
+        raise InputError(f"several devices need the Keras backend jax, got {backend}; set KERAS_BACKEND=jax")
     return Step(model, objective, optimizer, accumulation, clip_norm, loss_scale, distribution)

@@ -2,6 +2,7 @@
 
 import keras
 
+from bert_tf.errors import InputError
 from bert_tf.inputs import INPUT_NAMES
 
 
@@ -10,6 +11,9 @@ def compile_forward(model):
 
     On TensorFlow one graph serves all shapes, so that a result does not depend on which shapes came before it; on JAX
     each shape is compiled once.
+
+    Raises:
+        InputError: another backend.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -29,5 +33,7 @@ def compile_forward(model):
             trainable = [variable.value for variable in model.trainable_variables]
             return compiled(trainable, [variable.value for variable in model.non_trainable_variables], inputs)
     else:
-        raise NotImplementedError(f"prediction runs on the Keras backends tensorflow and jax, got {backend}")
+        raise InputError(
+            f"prediction runs on the Keras backends tensorflow and jax, got {backend}; set KERAS_BACKEND to one of them"
+        )
     return lambda batch: forward({name: batch[name] for name in INPUT_NAMES})

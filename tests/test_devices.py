@@ -204,7 +204,8 @@ def test_tensorflow_names_the_command_for_jax(folder, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert "trains on one device here; several need JAX: KERAS_BACKEND=jax bert-pretrain train … --devices 4" in error
     assert not (folder / "none").exists()
-    with pytest.raises(NotImplementedError, match="several devices need the Keras backend jax, got tensorflow"):
+    message = "several devices need the Keras backend jax, got tensorflow; set KERAS_BACKEND=jax"
+    with pytest.raises(InputError, match=message):
         make_step(None, None, distribution=object())
 
 

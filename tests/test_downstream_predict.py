@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bert_tf.errors import InputError
 from downstream.__main__ import main
 from downstream.batches import make_batch
 from downstream.examples import read_examples
@@ -149,9 +150,8 @@ def test_a_model_without_its_task(folder, tmp_path, capsys):
 
 def test_the_backends_that_predict(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
-    with pytest.raises(
-        NotImplementedError, match="prediction runs on the Keras backends tensorflow and jax, got torch"
-    ):
+    message = "prediction runs on the Keras backends tensorflow and jax, got torch; set KERAS_BACKEND to one of them"
+    with pytest.raises(InputError, match=message):
         compile_forward(None)
 
 

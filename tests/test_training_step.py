@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from bert_tf.errors import InputError
 from bert_tf.figures import RunningFigures
 from bert_tf.optimization import BertAdamW
 from bert_tf.training import make_deterministic, make_step
@@ -175,5 +176,5 @@ def test_running_figures_add_up_exactly_and_continue():
 
 def test_training_asks_for_a_backend_that_it_has(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(NotImplementedError, match="tensorflow and jax, got torch"):
+    with pytest.raises(InputError, match="tensorflow and jax, got torch; set KERAS_BACKEND to one of them"):
         make_step(None, None)
