@@ -179,11 +179,12 @@ def test_the_command(files, tmp_path, capsys):
     words = ["evaluate", "--task", "squad", "--data", str(files[1]), "--predictions", str(predictions)]
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["exact"] == 60.0
+    (tmp_path / "link.json").symlink_to(predictions)
     for more, message in [
         (["--model", "m"], "--task squad measures a file of --predictions; it takes no --model and no columns"),
         (["--text", "t"], "--task squad measures a file of --predictions; it takes no --model and no columns"),
         (["--output", str(files[1])], f"--output is the input {files[1]}; choose another file"),
-        (["--output", str(tmp_path / "." / "p.json")], f"--output is the input {predictions}; choose another file"),
+        (["--output", str(tmp_path / "link.json")], f"--output is the input {predictions}; choose another file"),
         (["--task", "qa"], "--task must be classification or squad, got 'qa'"),
         (
             ["--task", "classification"],
