@@ -7,10 +7,12 @@ The cases:
 
     train-step  a pretraining step: forward, backward, clipping and AdamW, the MLM head at masked positions; tokens/s
     finetune    updates of a classifier at the lengths of a file (--data-dir, --task); real tokens/s
-    infer       an exported encoder, padded (--length) or on the sentences of a file (--sentences, --vocab); sequences/s
+    infer       an exported encoder, opened by a process that has nothing else, padded (--length) or on the sentences of
+                a file (--sentences, --vocab); sequences/s
     tokenize    the lines of a file (--sentences, --vocab) to padded rows of ids, on one thread; words/s
     prepare     text (--sentences) to pairs with masks (--vocab), one process; MB of text/s
-    startup     seconds until the package is imported, and until the first training step is done, from nothing
+    startup     seconds until the package is imported, until the first training step is done, and until an exported
+                encoder has read its first row, each from nothing
 
 A system is a module of `benchmarks.systems`; a peer is measured in all of its modes unless one is named, as in
 `transformers:compile`. Each system has a process of its own, which keeps still while another one works. In the table
@@ -22,6 +24,7 @@ On a GPU without TensorFlow: KERAS_BACKEND=jax.
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 from benchmarks.alternate import Worker, describe_machine, in_turns, table
@@ -79,22 +82,38 @@ def main():
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
 
     print(describe_machine(), flush=True)
-    if options.case == "startup":
-        rows = startup_rows(systems, settings, options.rounds)
-    else:
-        rows = rate_rows(systems, settings, options)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.case == "startup":
+            rows = startup_rows(systems, settings, options.rounds, folder)
+        elif options.case == "infer":
+            rows = rate_rows(exported(systems, settings, folder), {}, options)
+        else:
+            limits = ("matmul:keras", "matmul:torch") if options.case == "train-step" else ()
+            workers, limits = ({name: Worker(name, settings) for name in names} for names in (systems, limits))
+            rows = rate_rows(workers, limits, options)
     print(table(rows))
     if options.json:
         report = {"machine": describe_machine(), "settings": settings, "rows": rows}
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def rate_rows(systems, settings, options):
-    """A row for each system, of how many units a second it does."""
-    workers = {system: Worker(system, settings) for system in systems}
-    limits = {}
-    if options.case == "train-step":
-        limits = {f"matmul:{mode}": Worker(f"matmul:{mode}", settings) for mode in ("keras", "torch")}
+def exported(systems, settings, folder):
+    """{system: a worker that opens what the system has exported into a folder}."""
+    workers = {}
+    for system in systems:
+        name, _, mode = system.partition(":")
+        settings = settings | {"export": f"{folder}/{name}-{mode}"}
+        maker = Worker(system, settings | {"case": "export"})
+        if maker.start():
+            maker.stop()
+            workers[system] = Worker(f"exports:{mode}", settings | {"case": "infer"})
+        else:
+            print(f"{system}: {maker.failure}", flush=True)
+    return workers
+
+
+def rate_rows(workers, limits, options):
+    """A row for each worker, of how many units a second it does, and for each limit."""
     everyone = workers | limits
     try:
         for system in [system for system, worker in everyone.items() if not worker.start()]:
@@ -109,7 +128,7 @@ def rate_rows(systems, settings, options):
     rows = []
     for system in [system for system in everyone if system not in limits]:
         row = summary(system, UNITS[options.case], taken[system], median_of(taken["bert_tf"]), more_is_better=True)
-        if options.case in ("train-step", "finetune"):  # elsewhere they are those of making what is measured
+        if options.case in ("train-step", "finetune", "infer"):  # the others have no compilation and read whole files
             row |= {"first_s": everyone[system].first_s, "peak_mib": peaks[system]}
         if limit and everyone[system].flops_of_unit:
             row["of_limit"] = row["median"] * everyone[system].flops_of_unit / limit
@@ -120,24 +139,33 @@ def rate_rows(systems, settings, options):
     return rows
 
 
-def startup_rows(systems, settings, rounds):
+def startup_rows(systems, settings, rounds, folder):
     """Rows of how many seconds pass until a mark, each round a fresh process of each system."""
     marks = {}
+    readers = exported(systems, settings | {"sentences": None, "batch_size": 1}, folder)
+
+    def seconds_of(worker):
+        try:
+            if not worker.start():
+                raise SystemExit(f"{worker.system}: {worker.failure}")
+            return worker.import_s, worker.first_s
+        finally:
+            worker.stop()
+
     for _ in range(rounds):
         for system in systems:
-            worker = Worker(system, settings | {"case": "train-step"})
-            try:
-                if not worker.start():
-                    raise SystemExit(f"{system}: {worker.failure}")
-                for mark, seconds in (("import", worker.import_s), ("first step", worker.first_s)):
-                    marks.setdefault((mark, system), []).append(seconds)
-            finally:
-                worker.stop()
+            imported, first_step = seconds_of(Worker(system, settings | {"case": "train-step"}))
+            marks.setdefault(("import", system), []).append(imported)
+            marks.setdefault(("first step", system), []).append(first_step)
+            if system in readers:
+                marks.setdefault(("first answer of an export", system), []).append(sum(seconds_of(readers[system])))
     rows = []
-    for mark in ("import", "first step"):
+    for mark in dict.fromkeys(mark for mark, _ in marks):
         ours = median_of(marks[mark, "bert_tf"])
         rows += [
-            summary(f"{system}, {mark}", "s", marks[mark, system], ours, more_is_better=False) for system in systems
+            summary(f"{system}, {mark}", "s", marks[mark, system], ours, more_is_better=False)
+            for system in systems
+            if (mark, system) in marks
         ]
     return rows
 

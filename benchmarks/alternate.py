@@ -30,8 +30,11 @@ class Worker:
 
     def start(self):
         """Whether it runs."""
+        # As bert_tf sets it: with it off, which is TensorFlow's choice for AVX2, the peers on TensorFlow are slower.
+        onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.alternate"],
+            env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,15 +12,15 @@ from keras import ops
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
 from bert_tf.errors import InputError
-from bert_tf.fused import fused
+from bert_tf.fused import fused, fused_product
 
 # Added to the scores of keys that may not be seen. Finite, so that a row with no visible key gives equal
 # probabilities instead of NaN; in float32 exp(-1e9 - max) is exactly 0 beside any visible key.
 MASKED_SCORE = -1e9
 
 
-def product(x, dense):
-    """x · the kernel of a dense layer, in the dtype of x; its bias is left to what follows.
+def kernel_of(dense, dtype):
+    """The kernel of a dense layer, for products of its own whose bias is added apart.
 
     Raises:
         InputError: the layer is quantized.
@@ -29,7 +29,7 @@ def product(x, dense):
         raise InputError(
             f"{dense.path} is quantized ({dense.quantization_mode}) and cannot be trained; train it, then quantize it"
         )
-    return ops.matmul(x, ops.cast(dense.kernel, x.dtype))
+    return ops.cast(dense.kernel, dtype)
 
 
 @functools.cache
@@ -102,18 +102,19 @@ class MultiHeadAttention(keras.layers.Layer):
         probabilities = ops.softmax(ops.cast(scores, "float32") + bias, axis=-1)
         seeds = self.dropout.seeds(training)
         if training:
-            weights = fused(_attention_weights(self.dropout_prob), seldom=(1,))(scores, bias, *seeds)
+            times_value = fused_product(_attention_weights(self.dropout_prob), seldom=(1,))
+            context = times_value(value, scores, bias, *seeds)
         else:
-            weights = ops.cast(probabilities, self.compute_dtype)
-        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, S, N, D)
-        context = ops.reshape(context, (-1, length, self.hidden_size))
+            context = ops.matmul(ops.cast(probabilities, self.compute_dtype), value)
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, length, self.hidden_size))
         return self.output_dense(context), probabilities
 
     def project(self, hidden, scale=1.0, training=None):
         """(B, S, H) -> query · scale, key, value, each (B, N, S, D)."""
         function = _split_heads(self.num_attention_heads, scale)
         if training:
-            return fused(function)(product(hidden, self.qkv), self.qkv.bias)
+            parts = ops.matmul(hidden, kernel_of(self.qkv, hidden.dtype))
+            return fused(function, linear=True)(parts, self.qkv.bias)
         return function(self.qkv(hidden))
 
     def get_config(self):

@@ -9,10 +9,10 @@ import functools
 import keras
 from keras import ops
 
-from bert_tf.attention import MultiHeadAttention, product
+from bert_tf.attention import MultiHeadAttention, kernel_of
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
-from bert_tf.fused import fused
+from bert_tf.fused import fused, fused_product
 
 # The activations by their names in config.json. "gelu" is exact, x Φ(x) with erf, as in Hugging Face; "gelu_new" is the
 # tanh form that google-research/bert computes. The checkpoint's config decides between them.
@@ -68,11 +68,12 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, hidden, training=None):
         activation = _activation(self.hidden_act)
-        if training:
-            expanded = fused(activation)(product(hidden, self.intermediate), self.intermediate.bias)  # (B, S, I)
-        else:
-            expanded = activation(self.intermediate(hidden))
-        return self.output_dense(expanded)
+        if not training:
+            return self.output_dense(activation(self.intermediate(hidden)))
+        expanded = ops.matmul(hidden, kernel_of(self.intermediate, hidden.dtype))  # (B, S, I)
+        kernel = kernel_of(self.output_dense, hidden.dtype)
+        output = fused_product(activation)(kernel, expanded, self.intermediate.bias)
+        return output + ops.cast(self.output_dense.bias, output.dtype)
 
     def get_config(self):
         return super().get_config() | {

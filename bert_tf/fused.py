@@ -12,7 +12,7 @@ import itertools
 import keras
 
 
-def fused(function, seldom=()):
+def fused(function, seldom=(), linear=False):
     """`function` of tensors, and its gradient, each compiled as one where that pays: on TensorFlow without a GPU.
 
     Elsewhere it is the function itself: JAX, and TensorFlow on a GPU, compile the whole step. The gradient computes
@@ -23,8 +23,20 @@ def fused(function, seldom=()):
             every call, as it is compiled once for each set of shapes.
         seldom: the places of arguments whose gradient most models do not ask for. It is computed by itself, so that a
             graph that has no use for it leaves it out.
+        linear: the gradient does not depend on the arguments, which then are not kept in memory either.
     """
-    return _fused(function, tuple(seldom)) if _pays() else function
+    return _fused(function, tuple(seldom), linear) if _pays() else function
+
+
+def fused_product(function, seldom=()):
+    """(other, *arguments) -> the matrix product of function(*arguments), with one result, and `other`; see `fused`.
+
+    What the function gives is not kept in memory for the gradient of `other`: the kernel of the other gradients makes
+    it again.
+    """
+    if _pays():
+        return _fused_product(function, tuple(seldom))
+    return lambda other, *arguments: keras.ops.matmul(function(*arguments), other)
 
 
 def compiled(function):
@@ -68,27 +80,83 @@ def _compiled(function):
 
 
 @functools.cache
-def _fused(function, seldom):
+def _fused(function, seldom, linear):
     import tensorflow as tf
 
-    @functools.cache
-    def backward(places):
-        """(arguments, gradients of the results) -> the gradients of the arguments at these places."""
+    @tf.custom_gradient
+    def call(*arguments):
+        def gradient(*upstream):
+            return _gradients(function, arguments, upstream, seldom, linear=linear)
 
-        def gradients(arguments, upstream):
-            # A vector, such as a bias, is spread over all rows of the first argument: XLA's own sum over them is slow.
-            arguments = list(arguments)
-            vectors = [arguments[place].shape.rank == 1 for place in places]
-            for place in itertools.compress(places, vectors):
-                arguments[place] = tf.broadcast_to(arguments[place], tf.shape(arguments[0]))
-            asked = [arguments[place] for place in places]
-            with tf.GradientTape() as tape:
-                tape.watch(asked)
-                result = function(*arguments)
-            found = tape.gradient(result, asked, upstream if isinstance(result, tuple) else upstream[0])
-            return [sum_of_rows(one) if vector else one for one, vector in zip(found, vectors, strict=True)]
+        return _compiled(function)(*arguments), gradient
 
-        return _compiled(gradients)
+    return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
+
+
+@functools.cache
+def _fused_product(function, seldom):
+    import tensorflow as tf
+
+    def rows(x, other):
+        """(…, H) -> (-1, H) where the other factor is one matrix for all."""
+        return tf.reshape(x, (-1, x.shape[-1])) if other.shape.rank == 2 else x
+
+    @tf.custom_gradient
+    def call(other, *arguments):
+        result = _compiled(function)(*arguments)
+        shape = tf.shape(result)
+
+        def gradient(upstream):
+            upstream = rows(upstream, other)
+            of_result = tf.reshape(tf.matmul(upstream, other, transpose_b=True), shape)
+            *found, again = _gradients(function, arguments, (of_result,), seldom, again=True)
+            return tf.matmul(rows(again, other), upstream, transpose_a=True), *found
+
+        return keras.ops.matmul(result, other), gradient
+
+    return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
+
+
+def _gradients(function, arguments, upstream, seldom, linear=False, again=False):
+    """A list: the gradient of each argument, None of integers; with `again` the result after them."""
+    specs = None
+    if linear and all(argument.shape.is_fully_defined() for argument in arguments):
+        specs, arguments = tuple((tuple(argument.shape), argument.dtype) for argument in arguments), ()
+    dtypes = [dtype for _, dtype in specs] if specs else [argument.dtype for argument in arguments]
+    floats = [place for place, dtype in enumerate(dtypes) if dtype.is_floating]
+    groups = [tuple(place for place in floats if place not in seldom)]
+    groups += [(place,) for place in floats if place in seldom]
+    found, result = [None] * len(dtypes), []
+    for places in groups:
+        values = _backward(function, places, specs, again and places == groups[0])(arguments, upstream)
+        result += values[len(places) :]
+        for place, value in zip(places, values, strict=False):
+            found[place] = value
+    return found + result
+
+
+@functools.cache
+def _backward(function, places, specs, again):
+    """(arguments, gradients of the results) -> the gradients at these places, with `again` the result after them.
+
+    Args:
+        specs: shapes and dtypes of the arguments where their values do not matter, and are not passed; else None.
+    """
+    import tensorflow as tf
+
+    def backward(arguments, upstream):
+        # A vector, such as a bias, is spread over all rows of the first argument: XLA's own sum over them is slow.
+        arguments = [tf.zeros(shape, dtype) for shape, dtype in specs] if specs else list(arguments)
+        vectors = [arguments[place].shape.rank == 1 for place in places]
+        for place in itertools.compress(places, vectors):
+            arguments[place] = tf.broadcast_to(arguments[place], tf.shape(arguments[0]))
+        asked = [arguments[place] for place in places]
+        with tf.GradientTape() as tape:
+            tape.watch(asked)
+            result = function(*arguments)
+        found = tape.gradient(result, asked, upstream if isinstance(result, tuple) else upstream[0])
+        found = [sum_of_rows(one) if vector else one for one, vector in zip(found, vectors, strict=True)]
+        return [*found, result] if again else found
 
     def sum_of_rows(x):
         """(…, H) -> (H,): halves are added to halves, as long as they are even, which keeps to whole vectors."""
@@ -97,19 +165,4 @@ def _fused(function, seldom):
             rows = rows[: rows.shape[0] // 2] + rows[rows.shape[0] // 2 :]
         return tf.cast(tf.reduce_sum(rows, axis=0), x.dtype)
 
-    @tf.custom_gradient
-    def call(*arguments):
-        floats = [place for place, argument in enumerate(arguments) if argument.dtype.is_floating]
-        groups = [tuple(place for place in floats if place not in seldom)]
-        groups += [(place,) for place in floats if place in seldom]
-
-        def gradient(*upstream):
-            found = [None] * len(arguments)
-            for places in groups:
-                for place, value in zip(places, backward(places)(arguments, upstream), strict=True):
-                    found[place] = value
-            return found
-
-        return _compiled(function)(*arguments), gradient
-
-    return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
+    return _compiled(backward)

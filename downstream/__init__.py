@@ -5,6 +5,8 @@ Each name is imported when it is first asked for, so that `bert-finetune --help`
 
 import importlib
 
+import bert_tf  # noqa: F401  before TensorFlow, whose settings it makes
+
 _HOMES = {
     "BertForSequenceClassification": "downstream.heads",
     "BertForTokenClassification": "downstream.heads",

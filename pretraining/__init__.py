@@ -5,6 +5,8 @@ Each name is imported when it is first asked for: the workers that prepare a cor
 
 import importlib
 
+import bert_tf  # noqa: F401  before TensorFlow, whose settings it makes
+
 _HOMES = {
     "BertForMaskedLM": "pretraining.heads",
     "BertForNextSentencePrediction": "pretraining.heads",

@@ -2,6 +2,8 @@
 
 import os
 
+import bert_tf  # noqa: F401  with its own setting, which it makes when it is imported
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On a GPU, float32 products in full: TF32 has 10 bits of mantissa, and the tests compare to 1e-5.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")

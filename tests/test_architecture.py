@@ -10,7 +10,11 @@ they are imported are listed here, and a new one must be put on the list on purp
 import ast
 import functools
 import importlib
+import os
+import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,6 +186,32 @@ def test_models_heads_and_losses_use_keras_ops_alone(module):
     assert not packages_of(all_imports(module)) & BACKENDS
     source = FILES[module].read_text(encoding="utf-8")
     assert not re.search(r"keras\.(src|backend\.(tensorflow|jax))", source)
+
+
+@pytest.mark.parametrize("module", ["bert_tf.model", "pretraining.heads", "downstream.heads"])
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn(module, given, expected):
+    """On x86 it is on before Keras is there, whichever package is the first; a user's choice stays."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("TensorFlow has its own defaults on other processors")
+    code = f"""
+import builtins, os
+real, seen = builtins.__import__, []
+def watched(name, *rest):
+    if name.split(".")[0] in ("keras", "tensorflow") and not seen:
+        seen.append(os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+        raise KeyboardInterrupt
+    return real(name, *rest)
+builtins.__import__ = watched
+try:
+    import {module}
+except KeyboardInterrupt:
+    print(*seen)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected]
 
 
 # Files

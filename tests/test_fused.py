@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from bert_tf import fused as module
-from bert_tf.fused import argmax, compiled, fused, sum_of_squares
+from bert_tf.fused import argmax, compiled, fused, fused_product, sum_of_squares
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles chains")
@@ -71,6 +71,90 @@ def test_bfloat16_is_not_rounded_in_between():
     np.testing.assert_allclose(tape.gradient(total, bias), (1 - exact**2).sum(0), rtol=1e-5)
 
 
+def chain(x, bias, seed):
+    return ops.tanh(x + bias) * ops.cast(seed, x.dtype)
+
+
+def product_arguments(rows, of_all):
+    """The other factor, one matrix of all rows or one of each; x, bias; an integer."""
+    rng = np.random.default_rng(rows)
+    shapes = ((8, 6) if of_all else (rows, 8, 6), (rows, 4, 8), (8,))
+    return (*(tf.constant(rng.standard_normal(shape), tf.float32) for shape in shapes), tf.constant(3))
+
+
+def product_and_gradients(function, given):
+    with tf.GradientTape() as tape:
+        tape.watch(given[:3])
+        result = function(*given)
+        total = tf.reduce_sum(tf.sin(result))
+    return result, tape.gradient(total, given[:3])
+
+
+@pytest.mark.parametrize("of_all", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("seldom", [(), (1,)])
+def test_product(of_all, known, seldom):
+    """Where the number of rows is known when it is traced, and where it is not."""
+    given = product_arguments(5, of_all)
+    specs = [
+        tf.TensorSpec(one.shape if known or one.shape.rank < 3 else (None, *one.shape[1:]), one.dtype) for one in given
+    ]
+    run = tf.function(lambda *given: product_and_gradients(fused_product(chain, seldom), given), input_signature=specs)
+    plain = product_and_gradients(lambda other, *rest: ops.matmul(chain(*rest), other), given)
+    assert_same(run(*given), plain, 1e-5)
+
+
+def halves(x, bias):
+    y = ops.reshape(x + bias, (-1, 2, 4))
+    return y[:, 0], 2 * y[:, 1]
+
+
+@pytest.mark.parametrize("rows", [3, None])
+def test_linear(rows):
+    def both(x, bias):
+        with tf.GradientTape() as tape:
+            tape.watch((x, bias))
+            first, second = fused(halves, linear=True)(x, bias)
+            total = tf.reduce_sum(tf.sin(first)) + tf.reduce_sum(tf.cos(second))
+        return tape.gradient(total, (x, bias))
+
+    rng = np.random.default_rng(0)
+    x, bias = rng.standard_normal((3, 8)).astype("float32"), rng.standard_normal(8).astype("float32")
+    specs = [tf.TensorSpec((rows, 8)), tf.TensorSpec((8,))]
+    y = (x + bias).astype("float64")
+    expected = np.concatenate([np.cos(y[:, :4]), -2 * np.sin(2 * y[:, 4:])], axis=1)
+    assert_same(
+        tf.function(both, input_signature=specs)(x, bias), (expected.astype("f"), expected.sum(0).astype("f")), 1e-5
+    )
+
+
+def readers(tensor):
+    return sorted(operation.type for operation in tensor.consumers())
+
+
+def test_what_is_kept_for_the_backward_pass():
+    """Of a product the arguments and not the result of the chain, of a linear function nothing."""
+    kept = {}
+
+    def run(other, x, bias, seed):
+        with tf.GradientTape() as tape:
+            tape.watch((other, x, bias))
+            doubled, halved = x * 2.0, x * 0.5
+            product = fused_product(chain)(other, doubled, bias, seed)
+            parts = fused(lambda x, bias: x + bias, linear=True)(halved, bias)
+            total = tf.reduce_sum(product * product) + tf.reduce_sum(parts * parts)
+        (forward,) = [one for one in doubled.consumers() if "Call" in one.type]
+        gradients = tape.gradient(total, (other, x, bias))
+        kept.update(chain=readers(forward.outputs[0]), doubled=readers(doubled), halved=readers(halved))
+        return gradients
+
+    given = product_arguments(5, of_all=True)
+    tf.function(run).get_concrete_function(*given)
+    assert len(kept["chain"]) == 1, kept  # the product itself
+    assert len([reader for reader in kept["doubled"] if "Call" in reader]) == 2
+    assert len([reader for reader in kept["halved"] if "Call" in reader]) == 1
+
+
 def test_takes_keras_variables():
     variable = keras.Variable(np.arange(8.0, dtype="float32"))
     with tf.GradientTape() as tape:
@@ -83,6 +167,8 @@ def test_elsewhere_it_is_the_function_itself(monkeypatch):
     monkeypatch.setattr(module, "_pays", lambda: False)
     assert fused(scaled, (3,)) is scaled
     assert compiled(scaled) is scaled
+    given = product_arguments(2, of_all=False)
+    assert_same(fused_product(chain)(*given), ops.matmul(chain(*given[1:]), given[0]), 0)
 
 
 def test_sum_of_squares():

@@ -88,7 +88,10 @@ def test_rows_that_pad_the_vocabulary_change_no_step_and_stay_zero():
         padded[path] = padded[path][:61]
     assert before[0].shape == (64, 24)
     for path, value in plain.items():
-        np.testing.assert_allclose(padded[path], value, atol=1e-6, err_msg=path)
+        # The key's bias changes no softmax: its gradient is rounding, of which Adam makes steps as large as any.
+        rounding = np.arange(24, 48) if path.endswith("qkv/bias") else []
+        later = np.delete(padded[path], rounding, axis=0)
+        np.testing.assert_allclose(later, np.delete(value, rounding, axis=0), atol=1e-6, err_msg=path)
     assert padded_norms == pytest.approx(norms, rel=1e-6)
     for expected, figures in zip(history, padded_history, strict=True):
         assert figures == pytest.approx(expected, rel=1e-6)

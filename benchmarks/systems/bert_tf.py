@@ -55,46 +55,29 @@ def train_step(options):
     return Measured(run, batch["input_ids"].size, flops)
 
 
-def infer(options):
-    """The SavedModel's signature `ids`; modes onnx and int8: ONNX Runtime with our graph."""
-    set_threads(options)
-    batches = data.inference_batches(options)
+def export(options):
+    """The SavedModel of the encoder; modes onnx and int8: our graph for ONNX Runtime."""
     keras.utils.set_random_seed(0)
     model = BertModel(config_of(options), dtype=PRECISIONS[options["precision"]])
-    with tempfile.TemporaryDirectory() as folder:
-        compute = open_export(model, Path(folder), options)
+    folder = Path(options["export"])
 
-    def run():
-        for batch in batches:
-            compute(batch)
+    def write_onnx():
+        from bert_tf.onnx_format import write
 
-    return Measured(run, sum(len(batch["input_ids"]) for batch in batches))
-
-
-def open_export(model, folder, options):
-    """A function from a batch to its last hidden states, by an export of the model."""
-    if options["mode"]:
-        from bert_tf.onnx_format import load, write
-
+        folder.mkdir()
         write(model, folder / "model.onnx", int8=options["mode"] == "int8", max_length=data.MAX_LENGTH)
-        onnx = load(folder / "model.onnx")
-        return lambda batch: onnx(batch)["last_hidden_state"]
-    import tensorflow as tf
 
-    from bert_tf import BertTokenizer
-    from bert_tf.answers import EmbeddingAnswers
-    from bert_tf.export import export_saved_model
+    def write_saved_model():
+        from bert_tf import BertTokenizer
+        from bert_tf.answers import EmbeddingAnswers
+        from bert_tf.export import export_saved_model
 
-    words = [f"[unused{number}]" for number in range(data.VOCAB_SIZE - 5)]
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]), "utf-8")
-    export_saved_model(folder / "export", model, BertTokenizer(folder / "vocab.txt"), EmbeddingAnswers())
-    loaded = tf.saved_model.load(str(folder / "export"))
+        words = [f"[unused{number}]" for number in range(data.VOCAB_SIZE - 5)]
+        vocab = folder.with_suffix(".txt")
+        vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]), "utf-8")
+        export_saved_model(folder, model, BertTokenizer(vocab), EmbeddingAnswers())
 
-    def compute(batch):
-        tensors = {name: tf.constant(value) for name, value in batch.items()}
-        return loaded.signatures["ids"](**tensors)["last_hidden_state"].numpy()
-
-    return compute
+    return Measured(write_onnx if options["mode"] else write_saved_model, 1)
 
 
 def finetune(options):

@@ -14,6 +14,7 @@ SIZES = {
 }
 VOCAB_SIZE = 30_522
 MAX_LENGTH = 512
+KERAS_HUB_NAMES = {"input_ids": "token_ids", "attention_mask": "padding_mask", "token_type_ids": "segment_ids"}
 
 
 def shape_of(model):

@@ -74,21 +74,11 @@ def train_step(options):
     return Measured(run, batch["input_ids"].size)
 
 
-def infer(options):
-    set_threads(options)
-    batches = data.inference_batches(options)
-    model = transformers.BertModel(config_of(options)).to(DEVICE).eval()
-    compute = torch.compile(model, dynamic=True) if options["mode"] == "compile" else model
-
-    def run():
-        for batch in batches:
-            with (
-                torch.inference_mode(),
-                torch.autocast(DEVICE, torch.bfloat16, enabled=options["precision"] == "bfloat16"),
-            ):
-                compute(**tensors(batch, INPUTS)).last_hidden_state.float().cpu().numpy()
-
-    return Measured(run, sum(len(batch["input_ids"]) for batch in batches))
+def export(options):
+    """A checkpoint."""
+    torch.manual_seed(0)
+    model = transformers.BertModel(config_of(options))
+    return Measured(lambda: model.save_pretrained(options["export"]), 1)
 
 
 def finetune(options):
