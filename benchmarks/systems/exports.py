@@ -1,5 +1,5 @@
 """What the systems export, read in a process that has nothing else: SavedModels by TensorFlow alone, ONNX by ONNX
-Runtime with our loader, the checkpoints of transformers by PyTorch, mode compile with torch.compile.
+Runtime alone, the checkpoints of transformers by PyTorch, mode compile with torch.compile.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ def infer(options):
     if (folder / "saved_model.pb").exists():
         compute = saved_model(folder, options)
     elif (folder / "model.onnx").exists():
-        compute = onnx(folder)
+        compute = onnx(folder, options)
     else:
         compute = torch_model(folder, options)
 
@@ -42,11 +42,19 @@ def saved_model(folder, options):
     return compute
 
 
-def onnx(folder):
-    from bert_tf.onnx_format import load
+def onnx(folder, options):
+    import numpy as np
+    import onnxruntime
 
-    model = load(folder / "model.onnx")
-    return lambda batch: model(batch)["last_hidden_state"]
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = options["threads"] or 0
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), session_options)
+
+    def compute(batch):
+        tensors = {name: value.astype(np.int64) for name, value in batch.items()}
+        return session.run(["last_hidden_state"], tensors)[0]
+
+    return compute
 
 
 def torch_model(folder, options):
