@@ -1,4 +1,4 @@
-# make demo   the main job, from the text on this machine to a served BERT (about 10 minutes on 2 cores)
+# make demo   the main job, from the text on this machine to a served BERT (6 to 16 minutes on 2 cores)
 # make test   the tests (15 to 30 minutes on 2 cores)
 # Both make their own environment in .venv; PYTHON chooses the interpreter it is made from.
 
