@@ -161,7 +161,7 @@ def startup_rows(systems, settings, rounds, folder):
                 marks.setdefault(("first answer of an export", system), []).append(sum(seconds_of(readers[system])))
     rows = []
     for mark in dict.fromkeys(mark for mark, _ in marks):
-        ours = median_of(marks[mark, "bert_tf"])
+        ours = median_of(marks[mark, "bert_tf"]) if (mark, "bert_tf") in marks else None
         rows += [
             summary(f"{system}, {mark}", "s", marks[mark, system], ours, more_is_better=False)
             for system in systems

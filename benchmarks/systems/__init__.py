@@ -20,3 +20,12 @@ class Measured:
     run: Callable
     units: float
     flops_of_unit: float = 0.0
+
+
+def set_tensorflow_threads(options):
+    """As many as the options say, before TensorFlow has begun."""
+    if options["threads"]:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(options["threads"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from benchmarks.systems import Measured, data
+from benchmarks.systems import Measured, data, set_tensorflow_threads
 from bert_tf import BertConfig, BertModel
 from bert_tf.choices import PRECISIONS
 from bert_tf.flops import pretraining_flops
@@ -32,11 +32,8 @@ def config_of(options):
 
 
 def set_threads(options):
-    if options["threads"] and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
-        tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
+    if keras.backend.backend() == "tensorflow":
+        set_tensorflow_threads(options)
 
 
 def train_step(options):

@@ -4,7 +4,7 @@ Runtime alone, the checkpoints of transformers by PyTorch, mode compile with tor
 
 from pathlib import Path
 
-from benchmarks.systems import Measured, data
+from benchmarks.systems import Measured, data, set_tensorflow_threads
 
 
 def infer(options):
@@ -28,9 +28,7 @@ def saved_model(folder, options):
     """Ours answers at its signature `ids`; KerasHub's has names of its own."""
     import tensorflow as tf
 
-    if options["threads"]:
-        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
-        tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
+    set_tensorflow_threads(options)
     loaded = tf.saved_model.load(str(folder))
 
     def compute(batch):

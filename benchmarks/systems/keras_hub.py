@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from benchmarks.systems import Measured, data
+from benchmarks.systems import Measured, data, set_tensorflow_threads
 
 
 def backbone_of(options):
@@ -20,17 +20,9 @@ def backbone_of(options):
     )
 
 
-def set_threads(options):
-    if options["threads"]:
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
-        tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
-
-
 def train_step(options):
     """Its masked language model, which has no pooler and no NSP; AdamW of Keras with clipping; mode jit: XLA."""
-    set_threads(options)
+    set_tensorflow_threads(options)
     batch = data.pretraining_batch(options)
     keras.utils.set_random_seed(0)
     model = keras_hub.models.BertMaskedLM(backbone=backbone_of(options), preprocessor=None)
@@ -66,7 +58,7 @@ def finetune(options):
     from bert_tf.checkpoints import read_checkpoint
     from downstream.batches import make_batch
 
-    set_threads(options)
+    set_tensorflow_threads(options)
     source = six_layer_bert()
     config = BertConfig.from_dict(read_checkpoint(source).values)
     features, labels, _ = read_task(options["task"], Path(options["data_dir"]), source, config)
@@ -103,7 +95,7 @@ def tokenize(options):
 
     import tensorflow as tf
 
-    set_threads(options | {"threads": 1})
+    set_tensorflow_threads(options | {"threads": 1})
     lines = data.lines_of(options)
     words = Path(options["vocab"]).read_text(encoding="utf-8").splitlines()
     tokenizer = keras_hub.models.BertTokenizer(words, lowercase=True)
