@@ -5,6 +5,7 @@ Each model states, in one two-way table, the Hugging Face name of each of its te
 read through the same table (`bert_tf.checkpoints`).
 """
 
+import abc
 import dataclasses
 import json
 from pathlib import Path
@@ -83,7 +84,7 @@ def layer_norm_places(name, layer_norm):
     return {f"{name}.weight": Place(layer_norm.gamma), f"{name}.bias": Place(layer_norm.beta)}
 
 
-class PretrainedModel(keras.Model):
+class PretrainedModel(keras.Model, abc.ABC):
     """A Keras model made of a `BertConfig` and the settings of its head, at home in a Hugging Face directory.
 
     A subclass builds its layers and then its weights in `__init__`, and gives `weight_table`. A head with settings
@@ -115,9 +116,9 @@ class PretrainedModel(keras.Model):
 
     # The Hugging Face directory
 
+    @abc.abstractmethod
     def weight_table(self):
         """Hugging Face's name of each tensor -> its `Place`, every variable of the model once."""
-        raise NotImplementedError(f"{type(self).__name__} has no weight table")
 
     @staticmethod
     def write_head_settings(head_settings):
