@@ -19,7 +19,8 @@ A system is a module of `benchmarks.systems`; a peer is measured in all of its m
 and the JSON: median, least and most of the rounds; where `ours is` more than 1, ours is better. Beside training steps
 stands what the machine can do: the rate of a matrix product of the model's shape in the same precision, measured in the
 same turns; `of the limit` is the share of it that the operations of the model make (`bert_tf.flops`).
-On a GPU without TensorFlow: KERAS_BACKEND=jax.
+The Model Garden's BERT needs an environment of its own (`benchmarks.systems.model_garden`) and is measured where
+`--python model_garden=PATH` names its interpreter. On a GPU without TensorFlow: KERAS_BACKEND=jax.
 """
 
 import argparse
@@ -30,12 +31,21 @@ from pathlib import Path
 from benchmarks.alternate import Worker, describe_machine, in_turns, table
 
 MODES = {
-    "train-step": {"keras_hub": ("eager", "jit"), "transformers": ("eager", "compile")},
+    "train-step": {
+        "keras_hub": ("eager", "jit"),
+        "model_garden": ("eager", "jit"),
+        "transformers": ("eager", "compile"),
+    },
     "finetune": {"keras_hub": ("eager",), "transformers": ("eager",)},
-    "infer": {"bert_tf": ("onnx", "int8"), "keras_hub": ("eager",), "transformers": ("eager", "compile")},
+    "infer": {
+        "bert_tf": ("onnx", "int8"),
+        "keras_hub": ("eager",),
+        "model_garden": ("eager",),
+        "transformers": ("eager", "compile"),
+    },
     "tokenize": {"bert_tf": ("offsets",), "keras_hub": ("eager",), "tokenizers": ("eager",)},
     "prepare": {"bert_tf": ("two_workers",), "transformers": ("eager",)},
-    "startup": {"keras_hub": ("eager",), "transformers": ("eager",)},
+    "startup": {"keras_hub": ("eager",), "model_garden": ("eager",), "transformers": ("eager",)},
 }
 UNITS = {
     "train-step": "tokens/s",
@@ -67,6 +77,9 @@ def main():
     parser.add_argument("--sentences", type=Path, help="a text file")
     parser.add_argument("--vocab", type=Path, help="a vocab.txt")
     parser.add_argument("--order", choices=["given", "length"], default="given", help="infer: of the sentences")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="SYSTEM=PATH", help="the interpreter of a system's environment"
+    )
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
 
@@ -80,6 +93,10 @@ def main():
             parser.error(f"--peers: nothing does {options.case} as {peer!r}; there are {known}")
         systems += [f"{name}:{one}" for one in modes[name] if mode in ("", one)]
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    for one in options.python:
+        if "=" not in one:
+            parser.error(f"--python: expected SYSTEM=PATH, got {one!r}")
+    settings["python"] = dict(one.split("=", 1) for one in options.python)
 
     print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +123,7 @@ def exported(systems, settings, folder):
         maker = Worker(system, settings | {"case": "export"})
         if maker.start():
             maker.stop()
-            workers[system] = Worker(f"exports:{mode}", settings | {"case": "infer"})
+            workers[system] = Worker(f"exports:{mode}", settings | {"case": "infer"}, package=name)
         else:
             print(f"{system}: {maker.failure}", flush=True)
     return workers
@@ -145,20 +162,26 @@ def startup_rows(systems, settings, rounds, folder):
     readers = exported(systems, settings | {"sentences": None, "batch_size": 1}, folder)
 
     def seconds_of(worker):
+        """(until its import, from there to the end of its first call); None, and why, where it does not run."""
         try:
-            if not worker.start():
-                raise SystemExit(f"{worker.system}: {worker.failure}")
-            return worker.import_s, worker.first_s
+            if worker.start():
+                return worker.import_s, worker.first_s
+            print(f"{worker.system}: {worker.failure}", flush=True)
+            return None
         finally:
             worker.stop()
 
+    systems = list(systems)
     for _ in range(rounds):
-        for system in systems:
-            imported, first_step = seconds_of(Worker(system, settings | {"case": "train-step"}))
-            marks.setdefault(("import", system), []).append(imported)
-            marks.setdefault(("first step", system), []).append(first_step)
-            if system in readers:
-                marks.setdefault(("first answer of an export", system), []).append(sum(seconds_of(readers[system])))
+        for system in list(systems):
+            seconds = seconds_of(Worker(system, settings | {"case": "train-step"}))
+            if seconds is None:
+                systems.remove(system)
+                continue
+            marks.setdefault(("import", system), []).append(seconds[0])
+            marks.setdefault(("first step", system), []).append(seconds[1])
+            if system in readers and (seconds := seconds_of(readers[system])):
+                marks.setdefault(("first answer of an export", system), []).append(sum(seconds))
     rows = []
     for mark in dict.fromkeys(mark for mark, _ in marks):
         ours = median_of(marks[mark, "bert_tf"]) if (mark, "bert_tf") in marks else None

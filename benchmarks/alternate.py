@@ -25,15 +25,17 @@ class Worker:
     flops_of_unit, the operations of the model in a unit, where the case knows them; or `failure`, why it does not run.
     """
 
-    def __init__(self, system, settings):
+    def __init__(self, system, settings, package=None):
+        """Runs in the environment of the package, that of the system if none is given: settings["python"] by name."""
         self.system, self.settings, self.failure = system, settings, None
+        self._python = settings["python"].get(package or system.partition(":")[0], sys.executable)
 
     def start(self):
         """Whether it runs."""
         # As bert_tf sets it: with it off, which is TensorFlow's choice for AVX2, the peers on TensorFlow are slower.
         onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.alternate"],
+            [self._python, "-m", "benchmarks.alternate"],
             env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -15,6 +15,11 @@ SIZES = {
 VOCAB_SIZE = 30_522
 MAX_LENGTH = 512
 KERAS_HUB_NAMES = {"input_ids": "token_ids", "attention_mask": "padding_mask", "token_type_ids": "segment_ids"}
+MODEL_GARDEN_NAMES = {
+    "input_ids": "input_word_ids",
+    "attention_mask": "input_mask",
+    "token_type_ids": "input_type_ids",
+}
 
 
 def shape_of(model):

@@ -25,7 +25,7 @@ def infer(options):
 
 
 def saved_model(folder, options):
-    """Ours answers at its signature `ids`; KerasHub's has names of its own."""
+    """Ours answers at its signature `ids`; the peers' have names of their own."""
     import tensorflow as tf
 
     set_tensorflow_threads(options)
@@ -35,6 +35,9 @@ def saved_model(folder, options):
         tensors = {name: tf.constant(value) for name, value in batch.items()}
         if "ids" in loaded.signatures:
             return loaded.signatures["ids"](**tensors)["last_hidden_state"].numpy()
+        if hasattr(loaded, "encoder"):  # of the Model Garden
+            inputs = {theirs: tensors[ours] for ours, theirs in data.MODEL_GARDEN_NAMES.items()}
+            return loaded.signatures["serving_default"](**inputs)["sequence_output"].numpy()
         return loaded.serve({data.KERAS_HUB_NAMES[name]: tensors[name] for name in tensors})["sequence_output"].numpy()
 
     return compute
