@@ -39,6 +39,17 @@ def fused_product(function, seldom=()):
     return lambda other, *arguments: keras.ops.matmul(function(*arguments), other)
 
 
+def fused_with_gradient(function, forward, backward):
+    """`function` with its gradient written out, that of the first argument alone: for those that XLA makes badly.
+
+    Args:
+        function: of tensors, with one result; what is computed where `fused` would compute the function itself.
+        forward: (*arguments) -> (the same result, what the backward pass needs of it).
+        backward: (the gradient of the result, what was kept, *arguments) -> the gradient of the first argument.
+    """
+    return _fused_with_gradient(forward, backward) if _pays() else function
+
+
 def compiled(function):
     """`fused` for a function that has several results and needs no gradient."""
     return _compiled(function) if _pays() else function
@@ -113,6 +124,22 @@ def _fused_product(function, seldom):
             return tf.matmul(rows(again, other), upstream, transpose_a=True), *found
 
         return keras.ops.matmul(result, other), gradient
+
+    return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
+
+
+@functools.cache
+def _fused_with_gradient(forward, backward):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def call(*arguments):
+        result, kept = _compiled(forward)(*arguments)
+
+        def gradient(upstream):
+            return _compiled(backward)(upstream, kept, *arguments), *[None] * (len(arguments) - 1)
+
+        return result, gradient
 
     return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
 

@@ -61,8 +61,8 @@ class MaskedLMHead(keras.layers.Layer):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
         rows = ops.reshape(hidden, (-1, self.hidden_size))  # as one product, (B P, H) · (H, V and padding)
         logits = ops.matmul(rows, ops.transpose(ops.cast(word_embeddings, self.compute_dtype)))
+        logits = ops.add(logits, ops.cast(self.output_bias, self.compute_dtype))  # what oneDNN joins to the product
         logits = ops.reshape(logits, (-1, ops.shape(hidden)[1], logits.shape[-1]))
-        logits = logits + ops.cast(self.output_bias, self.compute_dtype)
         return logits if self.vocab_size == logits.shape[-1] else logits[..., : self.vocab_size]
 
     def get_config(self):

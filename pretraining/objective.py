@@ -6,18 +6,35 @@ google-research/bert `run_pretraining.py`. Everything here is float32, whatever 
 
 from keras import ops
 
-from bert_tf.fused import argmax, fused
+from bert_tf.fused import argmax, fused_with_gradient
 from bert_tf.inputs import PACKED_INPUT_NAMES
 from bert_tf.training import Objective
 
 
 def cross_entropies(logits, labels):
     """-log softmax(logits)[label]: logits (..., C), labels (...) int -> (...) float32; equal logits give log C."""
-    return fused(_cross_entropies)(logits, labels)
+    return fused_with_gradient(_cross_entropies, _forward, _backward)(logits, labels)
 
 
 def _cross_entropies(logits, labels):
     return ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+
+
+def _forward(logits, labels):
+    """(the cross entropies, log Σ exp(logits)), both (...) float32; NaN where the label is none of the C."""
+    logits = ops.cast(logits, "float32")
+    largest = ops.max(logits, axis=-1, keepdims=True)
+    log_sums = ops.log(ops.sum(ops.exp(logits - largest), axis=-1)) + largest[..., 0]
+    is_label = ops.logical_and(labels >= 0, labels < logits.shape[-1])
+    log_sums = ops.where(is_label, log_sums, float("nan"))
+    return log_sums - ops.take_along_axis(logits, labels[..., None], axis=-1)[..., 0], log_sums
+
+
+def _backward(upstream, log_sums, logits, labels):
+    """upstream · (softmax(logits) - one-hot label): (..., C) as the logits."""
+    probabilities = ops.exp(ops.cast(logits, "float32") - log_sums[..., None])
+    is_label = ops.equal(ops.arange(logits.shape[-1], dtype=labels.dtype), labels[..., None])
+    return ops.cast((probabilities - ops.cast(is_label, "float32")) * upstream[..., None], logits.dtype)
 
 
 def hits(logits, labels):

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from bert_tf import fused as module
-from bert_tf.fused import argmax, compiled, fused, fused_product, sum_of_squares
+from bert_tf.fused import argmax, compiled, fused, fused_product, fused_with_gradient, sum_of_squares
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles chains")
@@ -128,6 +128,38 @@ def test_linear(rows):
     )
 
 
+def squares(x, shift):
+    return x * x + ops.cast(shift, x.dtype)
+
+
+def squares_and_doubled(x, shift):
+    return squares(x, shift), 2 * x
+
+
+def by_hand(upstream, doubled, x, shift):
+    """Ten times the gradient, so that nobody takes it for the one that TensorFlow finds."""
+    return 10 * upstream * doubled + 0 * (x + ops.cast(shift, x.dtype))
+
+
+@pytest.mark.parametrize("rows", [3, None])
+def test_gradient_written_out(rows):
+    """It is what counts, with what the forward pass kept; the other arguments have none."""
+
+    def both(x, shift):
+        with tf.GradientTape() as tape:
+            tape.watch((x, shift))
+            y = fused_with_gradient(squares, squares_and_doubled, by_hand)(x, shift)
+            total = tf.reduce_sum(tf.sin(y))
+        of_x, of_shift = tape.gradient(total, (x, shift))
+        assert of_shift is None
+        return y, of_x
+
+    x = np.random.default_rng(0).standard_normal((3, 8)).astype("float32")
+    y = x.astype("float64") ** 2 + 2.0
+    given = tf.function(both, input_signature=[tf.TensorSpec((rows, 8)), tf.TensorSpec(())])(x, 2.0)
+    assert_same(given, (y.astype("f"), (10 * np.cos(y) * 2 * x).astype("f")), 1e-5)
+
+
 def readers(tensor):
     return sorted(operation.type for operation in tensor.consumers())
 
@@ -167,6 +199,7 @@ def test_elsewhere_it_is_the_function_itself(monkeypatch):
     monkeypatch.setattr(module, "_pays", lambda: False)
     assert fused(scaled, (3,)) is scaled
     assert compiled(scaled) is scaled
+    assert fused_with_gradient(squares, squares_and_doubled, by_hand) is squares
     given = product_arguments(2, of_all=False)
     assert_same(fused_product(chain)(*given), ops.matmul(chain(*given[1:]), given[0]), 0)
 

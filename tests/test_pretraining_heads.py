@@ -257,6 +257,33 @@ def test_the_loss_is_float32():
     assert float(ops.convert_to_numpy(loss)[0]) == pytest.approx(np.log1p(np.exp(-8.0)), rel=1e-3)
 
 
+class CrossEntropies(keras.layers.Layer):
+    def call(self, logits, labels):
+        return cross_entropies(logits, labels)
+
+
+def test_cross_entropies_and_their_gradient():
+    """Against float64, upstream · (softmax - one-hot); logits above 100, whose exponentials float32 does not hold."""
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((3, 5, 61)) * np.array([1.0, 20.0, 60.0])[:, None, None]
+    labels, upstream = rng.integers(0, 61, (3, 5)).astype("int32"), rng.standard_normal((3, 5))
+    given, _, (gradient,) = outputs_and_gradients(CrossEntropies(), (logits.astype("f"), labels), dot(upstream))
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    softmax = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    one_hot = np.eye(61)[labels]
+    expected = np.log(exponentials.sum(axis=-1)) + logits.max(axis=-1) - (logits * one_hot).sum(axis=-1)
+    assert logits.max() > 100
+    assert_close(given, expected, 1e-6, "cross entropies")
+    assert_close(gradient, upstream[..., None] * (softmax - one_hot), EXACT, "gradient")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_none_of_the_classes_gives_nan(label):
+    """And so an update that is not made, instead of one towards another word."""
+    assert np.isnan(cross_entropies(np.zeros((1, 4), "float32"), np.array([label])))
+
+
 @pytest.mark.once
 def test_fit_learns_one_batch():
     """Keras' own compile and fit: every variable moves in one step, and one repeated batch is learnt."""
