@@ -53,16 +53,25 @@ class Worker:
     def rate(self, calls):
         """Units a second of so many calls."""
         time.sleep(PAUSE)
-        return calls * self._units / self._ask({"calls": calls})["seconds"]
+        return calls * self._units / self._ask_running({"calls": calls})["seconds"]
 
     def peak_mib(self):
         """The largest resident memory so far; of the device's where there is one."""
-        return self._ask({"peak": True})["peak_mib"]
+        return self._ask_running({"peak": True})["peak_mib"]
 
     def stop(self):
-        self._process.stdin.close()
         self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
+
+    def _ask_running(self, question):
+        answer = self._ask(question)
+        if "failure" in answer:
+            raise SystemExit(
+                f"{self.system}: {answer['failure']} while it was measured; is there memory for all systems?"
+            )
+        return answer
 
     def _ask(self, question):
         try:
