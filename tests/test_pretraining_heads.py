@@ -258,6 +258,9 @@ def test_the_loss_is_float32():
 
 
 class CrossEntropies(keras.layers.Layer):
+    def build(self, *shapes):
+        """No variables."""
+
     def call(self, logits, labels):
         return cross_entropies(logits, labels)
 
@@ -267,7 +270,9 @@ def test_cross_entropies_and_their_gradient():
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((3, 5, 61)) * np.array([1.0, 20.0, 60.0])[:, None, None]
     labels, upstream = rng.integers(0, 61, (3, 5)).astype("int32"), rng.standard_normal((3, 5))
-    given, _, (gradient,) = outputs_and_gradients(CrossEntropies(), (logits.astype("f"), labels), dot(upstream))
+    layer = CrossEntropies()
+    layer.build()
+    given, _, (gradient,) = outputs_and_gradients(layer, (logits.astype("f"), labels), dot(upstream))
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     softmax = exponentials / exponentials.sum(axis=-1, keepdims=True)
     one_hot = np.eye(61)[labels]
