@@ -40,7 +40,7 @@ def fused_product(function, seldom=()):
 
 
 def fused_with_gradient(function, forward, backward):
-    """`function` with its gradient written out, that of the first argument alone: for those that XLA makes badly.
+    """`function` with its gradient written out, that of the first argument alone, where XLA's own would be slow.
 
     Args:
         function: of tensors, with one result; what is computed where `fused` would compute the function itself.

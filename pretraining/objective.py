@@ -12,7 +12,10 @@ from bert_tf.training import Objective
 
 
 def cross_entropies(logits, labels):
-    """-log softmax(logits)[label]: logits (..., C), labels (...) int -> (...) float32; equal logits give log C."""
+    """-log softmax(logits)[label]: logits (..., C), labels (...) int -> (...) float32; equal logits give log C.
+
+    On a CPU with its gradient written out: as XLA differentiates it, it takes three times as long.
+    """
     return fused_with_gradient(_cross_entropies, _forward, _backward)(logits, labels)
 
 

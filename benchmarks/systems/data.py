@@ -13,6 +13,7 @@ SIZES = {
     "large": (24, 1024),
 }
 VOCAB_SIZE = 30_522
+KERAS_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 MAX_LENGTH = 512
 KERAS_HUB_NAMES = {"input_ids": "token_ids", "attention_mask": "padding_mask", "token_type_ids": "segment_ids"}
 MODEL_GARDEN_NAMES = {

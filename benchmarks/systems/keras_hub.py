@@ -16,7 +16,7 @@ def backbone_of(options):
         hidden_dim=hidden,
         intermediate_dim=intermediate,
         max_sequence_length=data.MAX_LENGTH,
-        dtype={"float32": "float32", "bfloat16": "mixed_bfloat16"}[options["precision"]],
+        dtype=data.KERAS_POLICIES[options["precision"]],
     )
 
 
@@ -69,7 +69,7 @@ def finetune(options):
         num_heads=config.num_attention_heads,
         hidden_dim=config.hidden_size,
         intermediate_dim=config.intermediate_size,
-        dtype={"float32": "float32", "bfloat16": "mixed_bfloat16"}[options["precision"]],
+        dtype=data.KERAS_POLICIES[options["precision"]],
     )
     model = keras_hub.models.BertTextClassifier(backbone, num_classes=len(labels), preprocessor=None)
     model.compile(

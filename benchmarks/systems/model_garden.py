@@ -13,8 +13,6 @@ from official.nlp.modeling import layers, models, networks
 
 from benchmarks.systems import Measured, data, set_tensorflow_threads
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-
 
 def encoder_of(options):
     layer_count, hidden, heads, intermediate = data.shape_of(options["model"])
@@ -33,7 +31,7 @@ def train_step(options):
     """Both heads and its AdamW, which clips by the norm, as in its task of pretraining; mode jit: XLA."""
     set_tensorflow_threads(options)
     tf_keras.utils.set_random_seed(0)
-    tf_keras.mixed_precision.set_global_policy(POLICIES[options["precision"]])
+    tf_keras.mixed_precision.set_global_policy(data.KERAS_POLICIES[options["precision"]])
     _, hidden, _, _ = data.shape_of(options["model"])
     head = layers.ClassificationHead(inner_dim=hidden, num_classes=2, dropout_rate=0.1, name="next_sentence")
     model = models.BertPretrainerV2(encoder_of(options), mlm_activation="gelu", classification_heads=[head])
@@ -65,7 +63,7 @@ def train_step(options):
 def export(options):
     """A SavedModel of the encoder."""
     tf_keras.utils.set_random_seed(0)
-    tf_keras.mixed_precision.set_global_policy(POLICIES[options["precision"]])
+    tf_keras.mixed_precision.set_global_policy(data.KERAS_POLICIES[options["precision"]])
     module = tf.Module()
     module.encoder = encoder_of(options)
     rows = {name: tf.TensorSpec((None, None), tf.int32, name) for name in data.MODEL_GARDEN_NAMES.values()}
