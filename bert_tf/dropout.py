@@ -6,6 +6,7 @@ the seed alone, so it is the same on every backend, and the backward pass comput
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from bert_tf.errors import InputError
@@ -15,15 +16,11 @@ _GOLDEN = 0x9E3779B9
 
 def _mix(x):
     """lowbias32: a bijection of uint32 that changes about half of the bits for each bit of its argument."""
-    x = ops.bitwise_xor(x, ops.right_shift(x, _uint32(16)))
-    x = x * _uint32(0x7FEB352D)
-    x = ops.bitwise_xor(x, ops.right_shift(x, _uint32(15)))
-    x = x * _uint32(0x846CA68B)
-    return ops.bitwise_xor(x, ops.right_shift(x, _uint32(16)))
-
-
-def _uint32(value):
-    return ops.cast(value, "uint32")
+    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
+    x = x * np.uint32(0x7FEB352D)
+    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(15)))
+    x = x * np.uint32(0x846CA68B)
+    return ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
 
 
 def kept(shape, seed, rate):
@@ -34,15 +31,15 @@ def kept(shape, seed, rate):
     """
     seed = ops.cast(seed, "uint32")
     first = _mix(_mix(seed[0]) + seed[1])
-    second = _mix(first + _uint32(_GOLDEN))
+    second = _mix(first + np.uint32(_GOLDEN))
     index = ops.zeros(shape, "uint32")
     stride = 1
     for axis in reversed(range(len(shape))):
-        along = ops.cast(ops.arange(shape[axis]), "uint32") * _uint32(stride)
+        along = ops.cast(ops.arange(shape[axis]), "uint32") * ops.cast(stride, "uint32")
         index = index + ops.reshape(along, (-1,) + (1,) * (len(shape) - 1 - axis))
         stride = stride * shape[axis]
-    bits = ops.bitwise_xor(_mix(index + first), second) * _uint32(_GOLDEN)
-    return bits >= _uint32(min(round(rate * 2**32), 2**32 - 1))
+    bits = ops.bitwise_xor(_mix(index + first), second) * np.uint32(_GOLDEN)
+    return bits >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
 def drop(x, seed, rate):

@@ -4,12 +4,15 @@ Follows Devlin et al. 2018, figure 2 (`embedding_postprocessor` in google-resear
 positions follow Vaswani et al. 2017, section 3.5. Shapes: B batch, S sequence, H hidden.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
-from bert_tf.dropout import Dropout
+from bert_tf.dropout import Dropout, drop
 from bert_tf.errors import InputError
+from bert_tf.fused import fused
 
 
 def truncated_normal(initializer_range):
@@ -90,6 +93,17 @@ class WordVectors(keras.initializers.Initializer):
         return {"vocab_size": self.vocab_size, "initializer_range": self.initializer_range}
 
 
+@functools.cache
+def _norm_dropout(epsilon, rate):
+    """The function (hidden (B, S, H), gamma, beta, seed where rate > 0) -> dropout(LayerNorm), computed in float32."""
+
+    def norm_dropout(hidden, gamma, beta, *seeds):
+        normal = ops.layer_normalization(ops.cast(hidden, "float32"), gamma, beta, axis=-1, epsilon=epsilon)
+        return ops.cast(drop(normal, *seeds, rate) if seeds else normal, hidden.dtype)
+
+    return norm_dropout
+
+
 @keras.saving.register_keras_serializable(package="bert_tf")
 class BertEmbeddings(keras.layers.Layer):
     """Sums the word, position and segment vectors, then LayerNorm and dropout.
@@ -118,7 +132,7 @@ class BertEmbeddings(keras.layers.Layer):
         pad_vocab_size_multiple_of=1,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the weights of the LayerNorm stay float32
         # 1. layers
         self.word_embeddings = keras.layers.Embedding(
             padded_size(vocab_size, pad_vocab_size_multiple_of),
@@ -183,7 +197,10 @@ class BertEmbeddings(keras.layers.Layer):
         elif self._sinusoids is not None:
             table = ops.cast(self._sinusoids, self.compute_dtype)
             hidden = hidden + (table[:length] if positions is None else ops.take(table, positions, axis=0))
-        return self.dropout(self.layer_norm(hidden), training=training)
+        function = _norm_dropout(self.layer_norm.epsilon, self.dropout.rate)
+        if training:
+            function = fused(function)
+        return function(hidden, self.layer_norm.gamma, self.layer_norm.beta, *self.dropout.seeds(training))
 
     def get_config(self):
         return super().get_config() | {
