@@ -32,13 +32,12 @@ def kept(shape, seed, rate):
     seed = ops.cast(seed, "uint32")
     first = _mix(_mix(seed[0]) + seed[1])
     second = _mix(first + np.uint32(_GOLDEN))
-    index = ops.zeros(shape, "uint32")
-    stride = 1
+    index, stride = first, 1  # from the seed on: a sum of constants alone XLA would make a table of, and read it
     for axis in reversed(range(len(shape))):
         along = ops.cast(ops.arange(shape[axis]), "uint32") * ops.cast(stride, "uint32")
         index = index + ops.reshape(along, (-1,) + (1,) * (len(shape) - 1 - axis))
         stride = stride * shape[axis]
-    bits = ops.bitwise_xor(_mix(index + first), second) * np.uint32(_GOLDEN)
+    bits = ops.bitwise_xor(_mix(index), second) * np.uint32(_GOLDEN)
     return bits >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 

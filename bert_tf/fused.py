@@ -12,7 +12,7 @@ import itertools
 import keras
 
 
-def fused(function, seldom=(), linear=False):
+def fused(function, linear=False):
     """`function` of tensors, and its gradient, each compiled as one where that pays: on TensorFlow without a GPU.
 
     Elsewhere it is the function itself: JAX, and TensorFlow on a GPU, compile the whole step. The gradient computes
@@ -21,21 +21,26 @@ def fused(function, seldom=(), linear=False):
     Args:
         function: of tensors alone, with one result or a tuple; made of Keras operations. It must be the same object at
             every call, as it is compiled once for each set of shapes.
-        seldom: the places of arguments whose gradient most models do not ask for. It is computed by itself, so that a
-            graph that has no use for it leaves it out.
         linear: the gradient does not depend on the arguments, which then are not kept in memory either.
     """
-    return _fused(function, tuple(seldom), linear) if _pays() else function
+    return _fused(function, linear) if _pays() else function
 
 
-def fused_product(function, seldom=()):
+def fused_product(function, forward=None, backward=None, added=()):
     """(other, *arguments) -> the matrix product of function(*arguments), with one result, and `other`; see `fused`.
 
     What the function gives is not kept in memory for the gradient of `other`: the kernel of the other gradients makes
     it again.
+
+    Args:
+        forward, backward: the gradient written out, that of the first argument, where XLA's own would be slow:
+            (*arguments) -> (the same result, what the backward pass needs of it); (the gradient of the result, what was
+            kept, *arguments) -> (the gradient of the first argument, the result again).
+        added: with them, the places of arguments that are added to the first, broadcast: theirs is its gradient,
+            summed, and left out of a graph that has no use for it.
     """
     if _pays():
-        return _fused_product(function, tuple(seldom))
+        return _fused_product(function, forward, backward, tuple(added))
     return lambda other, *arguments: keras.ops.matmul(function(*arguments), other)
 
 
@@ -91,13 +96,13 @@ def _compiled(function):
 
 
 @functools.cache
-def _fused(function, seldom, linear):
+def _fused(function, linear):
     import tensorflow as tf
 
     @tf.custom_gradient
     def call(*arguments):
         def gradient(*upstream):
-            return _gradients(function, arguments, upstream, seldom, linear=linear)
+            return _gradients(function, arguments, upstream, linear=linear)
 
         return _compiled(function)(*arguments), gradient
 
@@ -105,8 +110,24 @@ def _fused(function, seldom, linear):
 
 
 @functools.cache
-def _fused_product(function, seldom):
+def _fused_product(function, forward, backward, added):
     import tensorflow as tf
+
+    def result_and_kept(*arguments):
+        return _compiled(forward)(*arguments) if forward else (_compiled(function)(*arguments), ())
+
+    def gradients(upstream, kept, arguments):
+        """[the gradient of each argument, the result again]"""
+        if backward is None:
+            return _gradients(function, arguments, (upstream,), again=True)
+        first, again = _compiled(backward)(upstream, kept, *arguments)
+        of_added = [summed(first, argument) if place in added else None for place, argument in enumerate(arguments)]
+        return [first, *of_added[1:], again]
+
+    def summed(x, argument):
+        """Over the axes that the argument was broadcast along."""
+        axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(argument)).r1
+        return tf.reshape(tf.reduce_sum(tf.cast(x, argument.dtype), axes), tf.shape(argument))
 
     def rows(x, other):
         """(…, H) -> (-1, H) where the other factor is one matrix for all."""
@@ -114,13 +135,13 @@ def _fused_product(function, seldom):
 
     @tf.custom_gradient
     def call(other, *arguments):
-        result = _compiled(function)(*arguments)
+        result, kept = result_and_kept(*arguments)
         shape = tf.shape(result)
 
         def gradient(upstream):
             upstream = rows(upstream, other)
             of_result = tf.reshape(tf.matmul(upstream, other, transpose_b=True), shape)
-            *found, again = _gradients(function, arguments, (of_result,), seldom, again=True)
+            *found, again = gradients(of_result, kept, arguments)
             return tf.matmul(rows(again, other), upstream, transpose_a=True), *found
 
         return keras.ops.matmul(result, other), gradient
@@ -144,22 +165,16 @@ def _fused_with_gradient(forward, backward):
     return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
 
 
-def _gradients(function, arguments, upstream, seldom, linear=False, again=False):
+def _gradients(function, arguments, upstream, linear=False, again=False):
     """A list: the gradient of each argument, None of integers; with `again` the result after them."""
     specs = None
     if linear and all(argument.shape.is_fully_defined() for argument in arguments):
         specs, arguments = tuple((tuple(argument.shape), argument.dtype) for argument in arguments), ()
     dtypes = [dtype for _, dtype in specs] if specs else [argument.dtype for argument in arguments]
-    floats = [place for place, dtype in enumerate(dtypes) if dtype.is_floating]
-    groups = [tuple(place for place in floats if place not in seldom)]
-    groups += [(place,) for place in floats if place in seldom]
-    found, result = [None] * len(dtypes), []
-    for places in groups:
-        values = _backward(function, places, specs, again and places == groups[0])(arguments, upstream)
-        result += values[len(places) :]
-        for place, value in zip(places, values, strict=False):
-            found[place] = value
-    return found + result
+    places = tuple(place for place, dtype in enumerate(dtypes) if dtype.is_floating)
+    values = _backward(function, places, specs, again)(arguments, upstream)
+    found = dict(zip(places, values, strict=False))
+    return [found.get(place) for place in range(len(dtypes))] + values[len(places) :]
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from bert_tf import fused as module
+from bert_tf.attention import MultiHeadAttention
 from bert_tf.fused import argmax, compiled, fused, fused_product, fused_with_gradient, sum_of_squares
 
 tf = pytest.importorskip("tensorflow")
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 
 def scaled(x, y, scale, bias, shift):
-    """Vectors, two full tensors, integers, and a small tensor whose gradient is seldom asked for; two results."""
+    """Vectors, two full tensors, integers, and a small tensor; two results."""
     z = x * scale + ops.tanh(y) * bias + ops.cast(shift, x.dtype)
     return z * z, ops.sum(y * z, axis=-1)
 
@@ -44,7 +45,7 @@ def assert_same(one, other, tolerance):
 @pytest.mark.parametrize("inside", [False, True])
 def test_values_and_gradients(rows, inside):
     """Eager, and inside a function, where the number of rows is not known when it is traced."""
-    function, given = fused(scaled, seldom=(3,)), arguments(rows, tf.float32)
+    function, given = fused(scaled), arguments(rows, tf.float32)
     run = lambda *given: values_and_gradients(function, given)  # noqa: E731
     if inside:
         specs = [
@@ -92,16 +93,86 @@ def product_and_gradients(function, given):
 
 @pytest.mark.parametrize("of_all", [True, False])
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("seldom", [(), (1,)])
-def test_product(of_all, known, seldom):
+def test_product(of_all, known):
     """Where the number of rows is known when it is traced, and where it is not."""
     given = product_arguments(5, of_all)
     specs = [
         tf.TensorSpec(one.shape if known or one.shape.rank < 3 else (None, *one.shape[1:]), one.dtype) for one in given
     ]
-    run = tf.function(lambda *given: product_and_gradients(fused_product(chain, seldom), given), input_signature=specs)
+    run = tf.function(lambda *given: product_and_gradients(fused_product(chain), given), input_signature=specs)
     plain = product_and_gradients(lambda other, *rest: ops.matmul(chain(*rest), other), given)
     assert_same(run(*given), plain, 1e-5)
+
+
+def shifted(x, shift):
+    return ops.tanh(x + shift)
+
+
+def shifted_and_kept(x, shift):
+    return shifted(x, shift), (x + shift,)
+
+
+def shifted_by_hand(upstream, kept, x, shift):
+    """Ten times the gradient, so that nobody takes it for the one that TensorFlow finds."""
+    again = ops.tanh(kept[0])
+    return 10 * upstream * (1 - again * again), again
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("shape", [(), (1, 6, 1), (3, 1, 1), (3, 4, 6)])
+def test_product_with_its_gradient_written_out(known, shape):
+    """What is added to the first argument has its gradient, summed over what it was broadcast along."""
+    rng = np.random.default_rng(0)
+    other, x = (rng.standard_normal(size).astype("float32") for size in ((3, 6, 5), (3, 4, 6)))
+    shift = rng.standard_normal(shape if shape != (1, 6, 1) else (1, 1, 6)).astype("float32")
+
+    def run(other, x, shift):
+        with tf.GradientTape() as tape:
+            tape.watch((other, x, shift))
+            product = fused_product(shifted, shifted_and_kept, shifted_by_hand, added=(1,))(other, x, shift)
+            total = tf.reduce_sum(tf.sin(product))
+        return product, tape.gradient(total, (other, x, shift))
+
+    specs = [tf.TensorSpec(one.shape if known else [None] * one.ndim) for one in (other, x, shift)]
+    given = tf.function(run, input_signature=specs)(other, x, shift)
+    weights = np.tanh(x.astype("float64") + shift)
+    upstream = np.cos(weights @ other)
+    of_x = 10 * (upstream @ other.transpose(0, 2, 1)) * (1 - weights**2)
+    of_shift = of_x.sum(tuple(axis for axis in range(3) if shift.ndim and shift.shape[axis] == 1), keepdims=True)
+    of_shift = of_shift if shift.ndim else of_x.sum()
+    expected = (weights @ other, (weights.transpose(0, 2, 1) @ upstream, of_x, of_shift))
+    assert_same(given, tf.nest.map_structure(lambda one: np.asarray(one, "float32"), expected), 1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_attention_with_dropout(monkeypatch, dtype, tolerance):
+    """The weights' gradient written out, beside the one that TensorFlow finds, in float32 with the same noise."""
+    rng = np.random.default_rng(0)
+    layer = MultiHeadAttention(2, 16, dropout_prob=0.4)
+    layer.build()
+    narrow = MultiHeadAttention(2, 16, dropout_prob=0.4, dtype="float32" if dtype == "float32" else "mixed_bfloat16")
+    narrow.build()
+    narrow.set_weights(layer.get_weights())
+    x, upstream = (rng.standard_normal((3, 7, 16)).astype("float32") for _ in range(2))
+    bias = rng.standard_normal((3, 1, 7, 7)).astype("float32")
+    bias[1, ..., 4:] = -1e9
+    bias[2] = -1e9  # sees nothing
+
+    def run(layer):
+        layer.dropout.seed_generator.state.assign([3, 5])
+        given = tf.constant(x), tf.constant(bias)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            output, _ = layer(*given, training=True)
+            total = tf.reduce_sum(tf.cast(output, "float32") * upstream)
+        found = tape.gradient(total, (*given, *(one.value for one in layer.trainable_variables)))
+        return [np.asarray(tf.cast(one, "float32")) for one in (output, *found)]
+
+    ours = run(narrow)
+    monkeypatch.setattr(module, "_pays", lambda: False)
+    for one, other in zip(ours, run(layer), strict=True):
+        assert np.linalg.norm(other) > 0
+        assert np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other)
 
 
 def halves(x, bias):
@@ -197,7 +268,7 @@ def test_takes_keras_variables():
 
 def test_elsewhere_it_is_the_function_itself(monkeypatch):
     monkeypatch.setattr(module, "_pays", lambda: False)
-    assert fused(scaled, (3,)) is scaled
+    assert fused(scaled) is scaled
     assert compiled(scaled) is scaled
     assert fused_with_gradient(squares, squares_and_doubled, by_hand) is squares
     given = product_arguments(2, of_all=False)

@@ -77,15 +77,18 @@ def test_masked_keys_have_probability_zero():
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-6)
 
 
-def test_no_visible_key_gives_no_nan():
+@pytest.mark.parametrize("training", [False, True])
+def test_no_visible_key_gives_no_nan(training):
     """Row 2 sees nothing: its outputs and all gradients are finite, and the other rows do not notice."""
     p = parameters(small_config())
-    layer = attention_layer(p)
+    layer = attention_layer(p, dropout_prob=0.0)
     x, bias = float32((BATCH, LENGTH, HIDDEN), 1), mask_bias()
     blind = bias.copy()
     blind[2] = -1e9
     d_output, d_probabilities = float32(x.shape, 3), float32((BATCH, HEADS, LENGTH, LENGTH), 4)
-    outputs, of_variables, of_inputs = outputs_and_gradients(layer, (x, blind), dot((d_output, d_probabilities)))
+    outputs, of_variables, of_inputs = outputs_and_gradients(
+        layer, (x, blind), dot((d_output, d_probabilities)), training=training
+    )
     for values in (*outputs, *of_variables.values(), *of_inputs):
         assert np.isfinite(values).all()
     np.testing.assert_allclose(outputs[1][2], 1 / LENGTH, atol=1e-6)
