@@ -52,7 +52,8 @@ def add_recipe_options(parser):
     recipe.add_argument(
         "--learning-rate",
         type=float,
-        help="the peak rate; without it 5e-5 x 768 / hidden_size, that is 5e-5 for BERT-base and 3e-4 for BERT-tiny",
+        help="the peak rate; without it 5e-5, and 5e-5 x 768 / hidden_size for models narrower than 384, that is 3e-4 "
+        "for BERT-tiny",
     )
     recipe.add_argument("--warmup-share", type=float, default=0.1, help="part of the steps over which the rate rises")
     recipe.add_argument("--weight-decay", type=float, default=0.01, help="of kernels and embeddings")

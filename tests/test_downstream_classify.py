@@ -376,6 +376,7 @@ def test_bad_recipes(changes, message):
         Recipe(**changes)
 
 
-def test_the_usual_rate_falls_with_the_width():
-    assert usual_learning_rate(768) == 5e-5  # BERT-base: Devlin et al. 2018, appendix A.3
+def test_the_usual_rate_is_larger_for_narrow_models():
+    assert usual_learning_rate(768) == usual_learning_rate(384) == 5e-5  # BERT-base: Devlin et al. 2018, appendix A.3
+    assert usual_learning_rate(256) == pytest.approx(1.5e-4)
     assert usual_learning_rate(128) == pytest.approx(3e-4)  # BERT-tiny: google-research/bert, README
