@@ -69,13 +69,14 @@ def _pays():
     return not tf.config.list_physical_devices("GPU")
 
 
-def sum_of_squares(x):
-    """Of all elements, a float32 scalar; on TensorFlow without the squares in memory."""
+def sum_of_squares(tensors):
+    """Of all elements of them all, a float32 scalar; on TensorFlow without the squares in memory."""
+    tensors = [keras.ops.cast(tensor, "float32") for tensor in tensors]
     if keras.backend.backend() != "tensorflow":
-        return keras.ops.sum(keras.ops.square(x))
+        return sum(keras.ops.sum(keras.ops.square(tensor)) for tensor in tensors)
     import tensorflow as tf
 
-    return 2.0 * tf.nn.l2_loss(x)
+    return 2.0 * tf.add_n([tf.nn.l2_loss(tensor) for tensor in tensors])
 
 
 def argmax(x):

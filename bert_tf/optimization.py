@@ -39,7 +39,7 @@ def clip_by_global_norm(gradients, clip_norm):
     returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
     before they are applied.
     """
-    norm = ops.sqrt(sum(sum_of_squares(ops.cast(gradient, "float32")) for gradient in gradients))
+    norm = ops.sqrt(sum_of_squares(gradients))
     scale = clip_norm / ops.maximum(norm, clip_norm)
     return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients], norm
 

@@ -277,7 +277,9 @@ def test_elsewhere_it_is_the_function_itself(monkeypatch):
 
 def test_sum_of_squares():
     x = np.random.default_rng(0).standard_normal((70, 30)).astype("float32")
-    assert float(sum_of_squares(tf.constant(x))) == pytest.approx((x.astype("float64") ** 2).sum(), rel=1e-6)
+    halves = tf.constant([300.0, 400.0], "float16")  # of which the squares are beyond float16
+    expected = (x.astype("float64") ** 2).sum() + 250_000
+    assert float(sum_of_squares([tf.constant(x), halves])) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
