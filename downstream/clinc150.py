@@ -36,6 +36,8 @@ def write_clinc150(data, output):
     if set(values) != set(PARTS):
         raise InputError(f"{data} must hold the lists {', '.join(PARTS)} of CLINC150, got {', '.join(values)}")
     for part, rows in values.items():
+        if not isinstance(rows, list):
+            raise InputError(f"{data}: {part} must be a list of [text, intent], got {json.dumps(rows)[:60]}")
         for index, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != 2 or not all(isinstance(one, str) and one for one in row):
                 raise InputError(f"{data}: {part}[{index}] must be [text, intent], got {json.dumps(row)[:60]}")

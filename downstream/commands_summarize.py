@@ -26,7 +26,9 @@ def add_summarize(commands):
     task = parser.add_argument_group("the task")
     task.add_argument("--document", default="article", help="the column of the document")
     task.add_argument("--summary", default="summary", help="the column of its summary")
-    task.add_argument("--language", default="en", help="an ISO 639 code: the rules by which sentences are split")
+    task.add_argument(
+        "--language", default="en", help="an ISO 639 code: the rules by which sentences are split and words counted"
+    )
     task.add_argument("--sentences", type=int, default=3, help="how many make a summary")
     task.add_argument("--max-seq-length", type=int, default=512, help="tokens of a document that are read")
     task.add_argument("--num-summary-layers", type=int, default=2, help="layers between sentences")

@@ -4,7 +4,8 @@
     .csv    commas between columns, quotes around a field with a comma, a quote (doubled) or a line break (RFC 4180)
     .jsonl  a JSON object a line (also .json, as the files of CLUE are called)
 
-UTF-8, with or without a byte order mark; lines end in LF or CRLF. No row is skipped: each is an example or an error.
+UTF-8, with or without a byte order mark; lines end in LF or CRLF. No row is skipped: each is an example or an error,
+but where rows of another width are to be left out; then they are named.
 """
 
 import csv
@@ -51,15 +52,16 @@ class Examples:
         return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
 
 
-def read_examples(path, task, *, with_labels=True):
-    """Reads the columns of a `Task` from a file.
+def read_examples(path, task, *, with_labels=True, leave_out_ragged=False):
+    """Reads the columns of a `Task` from a file; `leave_out_ragged`: see `read_columns`.
 
     Raises:
         InputError: what `read_columns` refuses, a text that is empty or only white space, a text that is not a string.
     """
     names = [name for name in (task.prefix, task.text, task.text_pair) if name is not None]
     hint = {task.label: "without labels a file can be answered by predict, but nothing is learnt from it or measured"}
-    lines, columns = read_columns(path, [*names, *([task.label] if with_labels else [])], task.header, hint)
+    names += [task.label] if with_labels else []
+    lines, columns = read_columns(path, names, task.header, hint, leave_out_ragged=leave_out_ragged)
     return make_examples(path, lines, columns, task, with_labels=with_labels)
 
 
@@ -67,7 +69,7 @@ def make_examples(path, lines, columns, task, *, with_labels=True):
     """The `Examples` of {name: cells}, each text checked; `path` and `lines` say where they come from.
 
     Raises:
-        InputError: a text that is empty or only white space, a text that is not a string.
+        InputError: a text that is empty or only white space, a text that is not a string of characters.
     """
     pairs = columns[task.text_pair] if task.text_pair is not None else None
     examples = Examples(Path(path), lines, columns[task.text], pairs, columns[task.label] if with_labels else None)
@@ -75,6 +77,7 @@ def make_examples(path, lines, columns, task, *, with_labels=True):
         for index, text in enumerate(columns[name] if name is not None else []):
             if not isinstance(text, str):
                 raise InputError(f"{examples.where(index)}: {name!r} must be a string, got {json.dumps(text)}")
+            refuse_surrogates(text, f"{examples.where(index)}: {name!r}")
             if not text.strip() and not task.may_be_empty:
                 raise InputError(f"{examples.where(index)}: {name!r} is empty; give it a text or remove the row")
     if task.prefix is None:
@@ -83,11 +86,23 @@ def make_examples(path, lines, columns, task, *, with_labels=True):
     return dataclasses.replace(examples, texts=prefixed)
 
 
-def read_columns(path, names, header=None, hints=None):
+def refuse_surrogates(text, where):
+    """Raises an InputError where a text has half of a UTF-16 pair, as a cut emoji in JSON leaves: no character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise InputError(
+            f"{where} has a lone surrogate, {half}, at character {error.start}; correct the text"
+        ) from None
+
+
+def read_columns(path, names, header=None, hints=None, *, leave_out_ragged=False):
     """The named columns of a file: (the line of each row, {name: cells}).
 
     A table `sentence<TAB>label / good<TAB>1 / bad<TAB>0` with names ["label"] gives ([2, 3], {"label": ["1", "0"]}).
-    `hints`, {name: what else to say where it is missing}, end the sentence about a column that is not there.
+    `hints`, {name: what else to say where it is missing}, end the sentence about a column that is not there. With
+    `leave_out_ragged` rows with another number of columns than the header are left out and their lines printed.
 
     Raises:
         InputError: no such file, another suffix, not UTF-8, no rows, a row with another number of columns than the
@@ -99,8 +114,13 @@ def read_columns(path, names, header=None, hints=None):
             f"{path} ends in {path.suffix!r}; expected .tsv (tabs, no quoting), .csv (commas, quotes) or .jsonl (a "
             "JSON object a line)"
         )
-    lines, columns = [], {name: [] for name in names}
+    lines, columns, ragged = [], {name: [] for name in names}, []
     for line, row in _READERS[path.suffix](path, _text(path), header):
+        if isinstance(row, InputError):
+            if not leave_out_ragged:
+                raise row
+            ragged.append(line)
+            continue
         for name in names:
             if name not in row:
                 place = f"{path}, line {line}," if _READERS[path.suffix] is _read_jsonl else path
@@ -110,6 +130,9 @@ def read_columns(path, names, header=None, hints=None):
         lines.append(line)
     if not lines:
         raise InputError(f"{path} has no rows; expected {_expected(path, header)}")
+    if ragged:
+        shown = ", ".join(map(str, ragged[:10])) + (" and so on" if len(ragged) > 10 else "")
+        print(f"{path}: {len(ragged):,} rows left out, whose number of columns is not the header's: lines {shown}")
     return lines, columns
 
 
@@ -120,6 +143,8 @@ def _text(path):
         raise InputError(f"{path} does not exist; expected a .tsv, .csv or .jsonl file") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; expected a .tsv, .csv or .jsonl file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; expected a .tsv, .csv or .jsonl file") from None
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -130,7 +155,7 @@ def _expected(path, header):
     return "rows" if _READERS[path.suffix] is _read_jsonl or header else "a header line and then rows"
 
 
-# Each reader yields (line, {column: cell}) for every row.
+# Each reader yields (line, {column: cell}) for every row, (line, an InputError) for one of another width.
 
 
 def _lines(text):
@@ -170,9 +195,9 @@ def _table(path, rows, header):
             continue
         if len(cells) != len(header):
             hint = "; a .tsv has no quoting: a text holds no tab and no line break" if path.suffix == ".tsv" else ""
-            raise InputError(
-                f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), got {len(cells)}{hint}"
-            )
+            message = f"expected {len(header)} columns ({', '.join(header)}), got {len(cells)}{hint}"
+            yield line, InputError(f"{path}, line {line}: {message}")
+            continue
         yield line, dict(zip(header, cells, strict=True))
 
 
@@ -180,10 +205,9 @@ def _read_jsonl(path, text, header):
     for number, line in _lines(text):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error.msg})"
-            ) from None
+        except (ValueError, RecursionError) as error:  # no JSON; or a number, or brackets, beyond what Python reads
+            reason = getattr(error, "msg", error)
+            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({reason})") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
         yield number, row

@@ -18,6 +18,7 @@ from bert_tf.files import whole_file
 from downstream.classify import classify
 from downstream.examples import read_columns, read_examples
 from downstream.glue_tasks import GLUE, PUBLISHED, TABLE
+from downstream.labels import encode
 from downstream.predict import FineTuned
 from downstream.submission import answer_lines, write_zip
 from downstream.tfds_examples import read_tfds
@@ -51,6 +52,7 @@ def glue(name, data_dir, model, output, recipe, *, seeds=1, from_mnli=False, max
     if from_mnli and "MNLI" in names:
         names.sort(key=lambda one: one != "MNLI")
     numbers = list(range(recipe.seed, recipe.seed + seeds))
+    data.check(names)
     figures, answers = {}, {}
     for one in names:
         row = data.row(one)
@@ -121,21 +123,34 @@ class _Data:
         """The files for training and validation that are not there; for a task without them, those of the test."""
         row = TABLE[name]
         if self.folder is None:
-            return [] if row.tfds else [f"{name} in TensorFlow Datasets"]
+            is_there = row.tfds and not (
+                row.answered_by and self.tfds_name
+            )  # the name is that of the other task's data
+            return [] if is_there else [f"{name} in TensorFlow Datasets"]
         files = [row.train, *row.validation.values()] if row.train else row.test.values()
         return [path for path in (self.folder / row.folder / file for file in files) if not path.exists()]
+
+    def check(self, names):
+        """Reads all files once, so that a bad row of the last task is named before the first is trained."""
+        for row in map(self.row, names):
+            for file in [row.train, *row.validation.values()] if row.train else []:
+                examples = self.read(row, file)
+                encode(examples, row.task, row.task.labels)
+            for file in row.test.values():
+                self.read_test(row, file)
 
     def read(self, row, file):
         """The `Examples` of a file with labels."""
         if self.folder is None:
-            return self._read_tfds(row, file, row.task, with_labels=True)
-        return read_examples(self.folder / row.folder / file, row.task)
+            return self._read_tfds(row, file, row.task)
+        return read_examples(self.folder / row.folder / file, row.task, leave_out_ragged=row.ragged)
 
     def read_test(self, row, file):
         """(the `Examples` of a file without labels, what numbers each); None where the file is not there."""
         if self.folder is None:
-            examples = self._read_tfds(row, file, row.test_task(), with_labels=False)
-            return examples, range(len(examples))
+            # In TFDS the rows of all sets here have the number that they have in the official file.
+            examples = self._read_tfds(row, file, row.test_task(), with_labels=False, numbered_by=row.index or "idx")
+            return examples, examples.lines
         path = self.folder / row.folder / file
         if not path.exists():
             return None
@@ -144,12 +159,12 @@ class _Data:
             return examples, range(len(examples))
         return examples, read_columns(path, [row.index])[1][row.index]
 
-    def _read_tfds(self, row, file, task, with_labels):
+    def _read_tfds(self, row, file, task, **how):
         name = self.tfds_name or row.tfds
         if name is None:
             raise InputError(f"{row.folder} is not in TensorFlow Datasets under a name of the table; give tfds:NAME")
         split = row.tfds_splits[file]
-        return read_tfds(name, split, task, row.tfds_columns, with_labels=with_labels, data_dir=self._tfds_dir)
+        return read_tfds(name, split, task, row.tfds_columns, data_dir=self._tfds_dir, **how)
 
 
 def _spread(row, results):

@@ -4,8 +4,9 @@ A row says which columns the official files have, which metrics are reported and
 of labels are those of the files (numbers, where they have numbers), in the order of TFDS and Hugging Face.
 
 Quirks of the official files: CoLA's train.tsv and dev.tsv have no header, its test.tsv has one; no file has quoting (a
-" is a character); MRPC's begin with a byte order mark; QQP has a few empty questions; the files of CLUE are called
-.json and hold an object a line.
+" is a character); MRPC's begin with a byte order mark; QQP has a few empty questions, and in its train.tsv rows that a
+line break cuts (nyu-mll/GLUE-baselines, issue 5), which TFDS and transformers leave out too; the files of CLUE are
+called .json and hold an object a line.
 """
 
 import dataclasses
@@ -28,6 +29,7 @@ class Row:
         tfds_splits: {file: the split of TFDS}.
         tfds_columns: {our column: theirs} where they differ.
         answered_by: the name of the task whose model answers the test.
+        ragged: whether rows of another width than the header are left out, counted and named.
         index: the column that numbers the rows of a test file; None: they are numbered from 0.
         suffix: of the answers: ".tsv" (index<TAB>prediction, GLUE), ".jsonl" (SuperGLUE) or ".json" (CLUE).
     """
@@ -42,6 +44,7 @@ class Row:
     tfds_splits: dict = dataclasses.field(default_factory=lambda: TFDS_SPLITS)
     tfds_columns: dict = dataclasses.field(default_factory=dict)
     answered_by: str | None = None
+    ragged: bool = False
     index: str | None = None
     suffix: str = ".tsv"
 
@@ -59,6 +62,7 @@ _COLA_HEADER = ("source", "label", "mark", "sentence")
 _JSONL = {"train": "train.jsonl", "validation": {"validation": "val.jsonl"}, "index": "idx", "suffix": ".jsonl"}
 _JSONL["tfds_splits"] = {"train.jsonl": "train", "val.jsonl": "validation", "test.jsonl": "test"}
 _CLUE = {"train": "train.json", "validation": {"validation": "dev.json"}, "index": "id", "suffix": ".json"}
+_CLUE["tfds_splits"] = {"train.json": "train", "dev.json": "validation", "test.json": "test"}
 
 
 def _task(text, text_pair, label, labels, metric, **more):
@@ -105,6 +109,7 @@ TABLE = {
         "QQP",
         ("f1", "accuracy"),
         test={"QQP": "test.tsv"},
+        ragged=True,
         tfds="glue/qqp",
         tfds_columns={"is_duplicate": "label"},
     ),

@@ -107,6 +107,10 @@ def _names(examples, index, task):
     else:
         if isinstance(cell, list | dict):
             raise InputError(f"{examples.where(index)}: {task.label!r} must hold one label, got {_string(cell)}")
+        if isinstance(cell, float) and not math.isfinite(cell):  # what Python writes for a missing value
+            raise InputError(
+                f"{examples.where(index)}: the label is {_string(cell)}; give the example one or remove the row"
+            )
         names = [_string(cell).strip()]
         if not names[0]:
             raise InputError(f"{examples.where(index)}: the label is empty; give the example one or remove the row")
@@ -126,9 +130,10 @@ def _string(cell):
 def _number(examples, index, task):
     cell = examples.labels[index]
     try:
-        value = float(cell) if isinstance(cell, str | int | float) and not isinstance(cell, bool) else math.nan
-    except ValueError:
+        is_number = isinstance(cell, str | int | float) and not isinstance(cell, bool) and "_" not in str(cell)
+        value = float(cell) if is_number else math.nan
+    except (ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= float(np.finfo(np.float32).max):
         raise InputError(f"{examples.where(index)}: {task.label!r} must be a finite number, got {_string(cell)!r}")
     return value

@@ -12,13 +12,15 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_sq
 
 
 def macro_f1(targets, predicted):
-    """The mean F1 over the labels that occur among the targets or the predictions."""
+    """The mean F1 over the labels; without those that neither targets nor predictions have where each has one label."""
+    if targets.ndim == 2:  # label by label, as scikit-learn does but for a single one, of which it makes two classes
+        return np.mean([f1_score(*column, zero_division=0.0) for column in zip(targets.T, predicted.T, strict=True)])
     return f1_score(targets, predicted, average="macro", zero_division=0.0)
 
 
 def micro_f1(targets, predicted):
     """F1 over all decisions, one for each example and label."""
-    return f1_score(targets, predicted, average="micro", zero_division=0.0)
+    return f1_score(targets.ravel(), predicted.ravel(), zero_division=0.0)
 
 
 def f1(targets, predicted):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,12 @@ class FineTuned:
         return cls(model, open_tokenizer(folder, model.config), task)
 
     def tokenize(self, examples, **per_example):
-        """The `Features` of examples; prints how many there are and how many were truncated."""
+        """The `Features` of examples; tells the standard error how many there are and how many were truncated."""
         features, truncated = tokenize(
             examples, self.tokenizer, self.task.max_seq_length, self.model.config.pad_token_id, **per_example
         )
-        print(
-            f"{examples.path}: {len(features):,} examples, {truncated:,} truncated to {self.task.max_seq_length} tokens"
-        )
+        found = f"{len(features):,} examples, {truncated:,} truncated to {self.task.max_seq_length} tokens"
+        print(f"{examples.path}: {found}", file=sys.stderr)  # the commands that measure print JSON
         return features
 
     def logits(self, features, batch_size):

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from bert_tf.errors import InputError
+from downstream.examples import refuse_surrogates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,8 @@ def read_json_object(path, expected):
         raise InputError(f"{path} is not UTF-8 at byte offset {error.start}; convert the file to UTF-8") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}; expected {expected}") from None
+    except (OSError, ValueError, RecursionError) as error:  # as a number, or brackets, beyond what Python reads
+        raise InputError(f"{path} cannot be read: {error}; expected {expected}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds a {type(values).__name__}; expected {expected}")
     return values
@@ -133,6 +136,7 @@ def _text(mapping, key, where):
     text = _value(mapping, key, str, where)
     if not text.strip():
         raise InputError(f"{where}: {key!r} is empty; give it a text or remove the entry")
+    refuse_surrogates(text, f"{where}: {key!r}")
     return text
 
 

@@ -41,7 +41,7 @@ def summarize(
         files: {"train": …, "validation": …, and perhaps "test": …}, .jsonl files (or .csv, .tsv).
         recipe: a `Recipe`.
         document, summary: names of columns.
-        language: of the documents, for the rules by which sentences are split.
+        language: of the documents: the rules by which sentences are split and words counted.
         sentences: how many make a summary; fewer where the rest repeats a trigram.
         max_seq_length: tokens of a document that are read; sentences behind them cannot be chosen.
         num_summary_layers: layers between sentences.
@@ -79,7 +79,10 @@ def summarize(
         return run.results
 
     # ---- Oracles, rows, the plan and the baselines -------------------------------------------------------------
-    oracles = {split: list(map(greedy_oracle, one.sentences, one.summaries)) for split, one in documents.items()}
+    oracles = {
+        split: [greedy_oracle(*pair, language) for pair in zip(one.sentences, one.summaries, strict=True)]
+        for split, one in documents.items()
+    }
     rows = {
         split: make_summary_rows(one, tokenizer, max_seq_length, model.config.pad_token_id, oracles[split])
         for split, one in documents.items()
@@ -92,7 +95,7 @@ def summarize(
     for split in held_out:
         others = {name: [first] * len(documents[split]) for name, first in leads.items()}
         for name, chosen in (others | {"oracle": oracles[split]}).items():
-            scores = mean_rouge(documents[split].summaries, summaries_of(documents[split], chosen))
+            scores = mean_rouge(documents[split].summaries, summaries_of(documents[split], chosen), language)
             baselines |= {f"{split}_{name}_{rouge}": value for rouge, value in scores.items()}
     _print_documents(documents, rows, oracles, max_seq_length)
     print_run(tuning, fresh + tuning.fresh, "documents", CHOSEN_BY)
@@ -106,8 +109,9 @@ def summarize(
         outputs, figures = read_token_outputs(
             forward, one.features, tuning.padded_lengths, recipe.batch_size, objective
         )
-        chosen = decide(outputs["logits"], documents[split], one, sentences)
-        return chosen, figures | mean_rouge(documents[split].summaries, summaries_of(documents[split], chosen))
+        chosen = decide(outputs["logits"], documents[split], one, sentences, language)
+        made = summaries_of(documents[split], chosen)
+        return chosen, figures | mean_rouge(documents[split].summaries, made, language)
 
     def save_model():
         with whole_directory(run.model_path) as folder:

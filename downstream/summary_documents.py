@@ -9,7 +9,7 @@ import numpy as np
 import sentencex
 
 from bert_tf.errors import InputError
-from downstream.examples import read_columns
+from downstream.examples import read_columns, refuse_surrogates
 from downstream.features import Features
 from downstream.token_objectives import IGNORED
 
@@ -40,6 +40,7 @@ def read_documents(path, document, summary, language):
         for line, text in zip(lines, texts, strict=True):
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"{path}, line {line}: {name!r} must be a text, got {text!r}; correct the row")
+            refuse_surrogates(text, f"{path}, line {line}: {name!r}")
     sentences = [split_sentences(text, language) for text in columns[document]]
     return Documents(sentences, None if summary is None else columns[summary])
 

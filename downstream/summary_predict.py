@@ -39,18 +39,19 @@ def predict_summaries(model, input, output, *, batch_size=32):
         f"{rows.unseen_sentences:,} sentences not read, {rows.shortened:,} sentences shortened"
     )
     outputs, _ = read_token_outputs(compile_forward(network), features, choose_lengths(features.lengths), batch_size)
-    write_summaries(output, documents, decide(outputs["logits"], documents, rows, settings["sentences"]))
+    chosen = decide(outputs["logits"], documents, rows, settings["sentences"], settings["language"])
+    write_summaries(output, documents, chosen)
     print(f"{output}: {len(documents):,} summaries")
 
 
-def decide(logits, documents, rows, count):
+def decide(logits, documents, rows, count, language):
     """The numbers of the sentences chosen of each document, at most `count`.
 
     Args:
         logits: (T,), for each token of the `SummaryRows`.
     """
     return [
-        choose_sentences(its[: len(starts)], logits[starts], count)
+        choose_sentences(its[: len(starts)], logits[starts], count, language)
         for its, starts in zip(documents.sentences, rows.starts, strict=True)
     ]
 

@@ -35,7 +35,7 @@ class Task:
             together count the same), or None (1). With several labels an example, the weight of those it has.
 
     Raises:
-        InputError: an unknown problem type or metric, a length below 3, a column named twice.
+        InputError: an unknown problem type or metric, a length below 3, a column named twice, labels of a regression.
     """
 
     text: str
@@ -61,6 +61,10 @@ class Task:
             )
         if self.max_seq_length < 3:
             raise InputError(f"max_seq_length must be at least 3 ([CLS], a token, [SEP]), got {self.max_seq_length}")
+        if self.problem_type == "regression" and self.labels is not None and len(self.labels) > 1:
+            raise InputError(f"regression has one number and no labels, got {', '.join(self.labels)}; leave them out")
+        if not self.label_separator:
+            raise InputError("label_separator must be a character or more between the labels of a cell, got none")
         if self.class_weights is not None and self.problem_type == "regression":
             raise InputError("class_weights need labels, and regression has none; leave --class-weights out")
         names = [name for name in (self.prefix, self.text, self.text_pair, self.label) if name is not None]

@@ -4,8 +4,8 @@ from bert_tf.errors import InputError
 from downstream.examples import make_examples
 
 
-def read_tfds(name, split, task, columns=None, *, with_labels=True, data_dir=None):
-    """The `Examples` of a split, numbered from 1 in the order of TFDS.
+def read_tfds(name, split, task, columns=None, *, with_labels=True, numbered_by=None, data_dir=None):
+    """The `Examples` of a split, numbered from 1 in the order of TFDS, which is not that of the official file.
 
     Args:
         name: of the data set, "glue/sst2" say.
@@ -13,6 +13,7 @@ def read_tfds(name, split, task, columns=None, *, with_labels=True, data_dir=Non
         task: a `Task`; a class is its `labels` by name, or by number where the names are others (TFDS says "positive"
             where GLUE's file says "1").
         columns: {a column of the task: the feature of TFDS} where they differ.
+        numbered_by: a feature whose numbers are the `lines` of the examples, and order them.
         data_dir: where TFDS keeps its data; None: where it usually does.
 
     Raises:
@@ -37,13 +38,14 @@ def read_tfds(name, split, task, columns=None, *, with_labels=True, data_dir=Non
     names = [name for name in (task.prefix, task.text, task.text_pair) if name is not None]
     names += [task.label] if with_labels else []
     theirs = {name: (columns or {}).get(name, name) for name in names}
-    for name in theirs.values():
+    for name in [*theirs.values(), *([numbered_by] if numbered_by else [])]:
         if name not in features:
             raise InputError(f"{source} has no feature {name!r}; its features are {', '.join(features)}")
-    cells = {name: [] for name in names}
+    cells, lines = {name: [] for name in names}, []
     for row in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False)):
         for name in names:
             cells[name].append(_cell(row[theirs[name]]))
+        lines.append(_cell(row[numbered_by]) if numbered_by else len(lines) + 1)
     if with_labels and hasattr(features[theirs[task.label]], "names"):
         known = _label_names(features[theirs[task.label]].names, task, source)
         for index, number in enumerate(cells[task.label]):
@@ -52,8 +54,9 @@ def read_tfds(name, split, task, columns=None, *, with_labels=True, data_dir=Non
                     f"{source}, example {index + 1}: has no label (it is {number}); it can be answered, not measured"
                 )
         cells[task.label] = [known[number] for number in cells[task.label]]
-    lines = list(range(1, len(cells[task.text]) + 1))
-    return make_examples(source, lines, cells, task, with_labels=with_labels)
+    order = sorted(range(len(lines)), key=lines.__getitem__)
+    cells = {name: [cells[name][row] for row in order] for name in names}
+    return make_examples(source, [lines[row] for row in order], cells, task, with_labels=with_labels)
 
 
 def _label_names(names, task, source):

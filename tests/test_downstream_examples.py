@@ -101,6 +101,16 @@ def test_bad_tables(tmp_path):
         read_columns(path, ["text"])
 
 
+def test_rows_of_another_width_are_left_out_where_that_is_asked_for(tmp_path, capsys):
+    path = written(tmp_path, "a.tsv", "text\tlabel\nx\t1\ny\nz\t1\tmore\nw\t2\n")
+    assert read_columns(path, ["text"], leave_out_ragged=True) == ([2, 5], {"text": ["x", "w"]})
+    message = f"{path}: 2 rows left out, whose number of columns is not the header's: lines 3, 4\n"
+    assert capsys.readouterr().out == message
+    path = written(tmp_path, "b.tsv", "text\tlabel\nx\n")
+    with refuses(f"{path} has no rows; expected a header line and then rows"):
+        read_columns(path, ["text"], leave_out_ragged=True)
+
+
 def test_a_missing_column_is_told_the_columns_there(tmp_path):
     path = written(tmp_path, "a.tsv", "sentence\tlabel\nx\t1\n")
     with refuses(f"{path} has no column 'text'; its columns are 'sentence', 'label'"):
@@ -131,6 +141,8 @@ def test_bad_files(tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with refuses(f"{tmp_path / 'folder.tsv'} is a folder; expected a .tsv, .csv or .jsonl file"):
         read_columns(tmp_path / "folder.tsv", ["text"])
+    with refuses(f"{path / 'b.tsv'} cannot be read: Not a directory; expected a .tsv, .csv or .jsonl file"):
+        read_columns(path / "b.tsv", ["text"])
     with refuses(
         f"{tmp_path / 'a.txt'} ends in '.txt'; expected .tsv (tabs, no quoting), .csv (commas, quotes) or .jsonl (a "
         "JSON object a line)"
@@ -145,6 +157,10 @@ def test_bad_json(tmp_path):
     path = written(tmp_path, "a.jsonl", '["x"]\n')
     with refuses(f"{path}, line 1: expected a JSON object, got '[\"x\"]'"):
         read_columns(path, ["text"])
+    for line in ('{"text": ' + "9" * 5000 + "}", "[" * 100_000):  # beyond what Python reads
+        path = written(tmp_path, "a.jsonl", f'{{"text": "x"}}\n{line}\n')
+        with pytest.raises(InputError, match=re.escape(f"{path}, line 2: expected a JSON object, got '{line[:40]}' (")):
+            read_columns(path, ["text"])
 
 
 def test_empty_texts_and_texts_that_are_none(tmp_path):
@@ -156,6 +172,9 @@ def test_empty_texts_and_texts_that_are_none(tmp_path):
         read_examples(path, Task(text="text", text_pair="pair"), with_labels=False)
     path = written(tmp_path, "a.jsonl", '{"text": 7}\n')
     with refuses(f"{path}, line 1: 'text' must be a string, got 7"):
+        read_examples(path, Task(text="text"), with_labels=False)
+    path = written(tmp_path, "a.jsonl", '{"text": "a"}\n{"text": "no \\ud83d"}\n')
+    with refuses(f"{path}, line 2: 'text' has a lone surrogate, U+D83D, at character 3; correct the text"):
         read_examples(path, Task(text="text"), with_labels=False)
 
 
@@ -207,6 +226,8 @@ def test_bad_labels(tmp_path):
     for cell in ('" "', "null"):
         with refuses(f"{path}, line 1: the label is empty; give the example one or remove the row"):
             encode(labelled(tmp_path, [cell], SINGLE), SINGLE, ("a", "b"))
+    with refuses(f"{path}, line 1: the label is NaN; give the example one or remove the row"):
+        find_labels(labelled(tmp_path, ["NaN", '"a"'], SINGLE), SINGLE)
     with refuses(f"{path}, line 1: 'l' must hold one label, got [\"a\"]"):
         encode(labelled(tmp_path, ['["a"]'], SINGLE), SINGLE, ("a", "b"))
     with refuses(f"{path}, line 1: the label 'a\\tb' has a tab or a line break in it; remove it"):
@@ -215,7 +236,8 @@ def test_bad_labels(tmp_path):
         find_labels(labelled(tmp_path, ['"a"', '"a"'], SINGLE), SINGLE)
     with refuses(f"{path} has only the labels [] in column 'l'; expected at least 1"):
         find_labels(labelled(tmp_path, ['""'], SEVERAL), SEVERAL)
-    for cell, shown in (("NaN", "NaN"), ('"inf"', "inf"), ('"high"', "high"), ("true", "true"), ("null", "")):
+    beyond = (("1e39", "1e+39"), ('"1_0"', "1_0"), ("9" * 400, "9" * 400))  # of float32; as Python writes 10
+    for cell, shown in (("NaN", "NaN"), ('"inf"', "inf"), ('"high"', "high"), ("true", "true"), ("null", ""), *beyond):
         with refuses(f"{path}, line 1: 'l' must be a finite number, got '{shown}'"):
             encode(labelled(tmp_path, [cell], NUMBER), NUMBER, ("LABEL_0",))
 
@@ -237,6 +259,10 @@ def test_bad_tasks():
         Task(text="t", max_seq_length=2)
     with refuses("text, text pair and label must be different columns, got t, t"):
         Task(text="t", label="t")
+    with refuses("regression has one number and no labels, got a, b; leave them out"):
+        Task(text="t", problem_type="regression", labels=("a", "b"))
+    with refuses("label_separator must be a character or more between the labels of a cell, got none"):
+        Task(text="t", label_separator="")
 
 
 def test_the_metric_that_chooses():

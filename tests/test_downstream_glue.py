@@ -1,7 +1,9 @@
 """`bert-finetune glue`: the official files, row by row, at toy size; the table, the answers, TFDS, refusals."""
 
+import dataclasses
 import json
 import re
+import shutil
 import zipfile
 
 import numpy as np
@@ -234,24 +236,33 @@ def test_the_table_by_hand():
 
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
-    """A data set in the form of glue/sst2: three sentences with labels, and one whose label is not known."""
+    """A data set in the form of glue/sst2: sentences with labels, and some without, not in the order of `idx`."""
     tfds = pytest.importorskip("tensorflow_datasets")
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("tfds")
     features = tfds.features.FeaturesDict(
-        {"sentence": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["negative", "positive"])}
+        {
+            "sentence": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=["negative", "positive"]),
+            "idx": tf.int32,
+        }
     )
 
-    def rows(*pairs):
-        texts, labels = zip(*pairs, strict=True)
-        return tf.data.Dataset.from_tensor_slices({"sentence": list(texts), "label": list(labels)})
+    def rows(*examples):
+        texts, labels, numbers = zip(*examples, strict=True)
+        return tf.data.Dataset.from_tensor_slices(
+            {"sentence": list(texts), "label": list(labels), "idx": list(numbers)}
+        )
 
     tfds.dataset_builders.store_as_tfds_dataset(
         "toy_sst2",
         "1.0.0",
         features=features,
-        split_datasets={"train": rows(("good", 1), ("bad", 0), ("gréat", 1)), "test": rows(("film", -1))},
+        split_datasets={
+            "train": rows(("good", 1, 2), ("bad", 0, 0), ("gréat", 1, 1)),
+            "test": rows(("film", -1, 2), ("no film", -1, 0), ("a film", -1, 1)),
+        },
         data_dir=str(folder),
         config="toy",
         description="toy",
@@ -265,7 +276,23 @@ def test_tfds_gives_the_labels_of_the_files(tfds_dir):
     assert sorted(zip(examples.texts, examples.labels, strict=True)) == [("bad", "0"), ("good", "1"), ("gréat", "1")]
     assert examples.lines == [1, 2, 3]
     unlabelled = read_tfds("toy_sst2/toy", "test", TABLE["SST-2"].test_task(), with_labels=False, data_dir=tfds_dir)
-    assert (unlabelled.texts, unlabelled.labels) == (["film"], None)
+    assert (unlabelled.texts, unlabelled.labels) == (["film", "no film", "a film"], None)
+
+
+def test_answers_to_tfds_have_the_numbers_of_the_official_file(tfds_dir):
+    """TFDS stores rows in an order of its own."""
+    data = downstream.glue._Data("tfds:toy_sst2/toy", tfds_dir, None)
+    examples, numbers = data.read_test(TABLE["SST-2"], "test.tsv")
+    assert (examples.texts, numbers) == (["no film", "a film", "film"], [0, 1, 2])
+    with pytest.raises(InputError, match=re.escape("tfds:toy_sst2/toy[test] has no feature 'id'; its features are ")):
+        data.read_test(dataclasses.replace(TABLE["SST-2"], index="id"), "test.tsv")
+
+
+def test_a_name_in_tfds_is_that_of_the_task_asked_for():
+    assert downstream.glue._chosen("MNLI", downstream.glue._Data("tfds:", None, None)) == ["MNLI", "AX"]
+    assert downstream.glue._chosen("MNLI", downstream.glue._Data("tfds:glue/mnli", None, None)) == ["MNLI"]
+    for row in TABLE.values():
+        assert {row.train, *row.validation.values(), *row.test.values()} - {None} <= set(row.tfds_splits)
 
 
 @pytest.mark.parametrize(
@@ -344,6 +371,32 @@ def test_files_that_are_wrong(data, tmp_path, capsys):
         "; without labels a file can be answered by predict, but nothing is learnt from it or measured"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_row_of_the_last_task_is_named_before_the_first_is_trained(data, tmp_path, capsys):
+    shutil.copytree(data / "CoLA", tmp_path / "CoLA")
+    (tmp_path / "RTE").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / "RTE" / f"{name}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n")
+    (tmp_path / "RTE" / "test.tsv").write_text("index\tsentence1\tsentence2\n0\ta\t \n")
+    assert main(words(data, "all", tmp_path / "run", "--data-dir", tmp_path)) == 2
+    assert f"{tmp_path / 'RTE' / 'test.tsv'}, line 2: 'sentence2' is empty" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_cut_rows_of_qqp_are_left_out(tmp_path, capsys):
+    """Of its train.tsv; a .tsv of any other task that has such a row is refused."""
+    for name in ("QQP", "QNLI"):
+        (tmp_path / name).mkdir()
+    header = OFFICIAL["QQP"][1].splitlines()[0]
+    content = f"{header}\n5\t1\t2\tA\tB\t0\n6\t1\t2\tIs this\n\tcut?\t1\n7\t1\t2\tA\tC\t1\n"
+    (tmp_path / "QQP" / "train.tsv").write_text(content)
+    (tmp_path / "QNLI" / "train.tsv").write_text("index\tquestion\tsentence\tlabel\n0\tA\n")
+    data = downstream.glue._Data(tmp_path, None, None)
+    assert data.read(TABLE["QQP"], "train.tsv").labels == ["0", "1"]
+    assert "2 rows left out, whose number of columns is not the header's: lines 3, 4" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"train\.tsv, line 2: expected 4 columns"):
+        data.read(TABLE["QNLI"], "train.tsv")
 
 
 def test_no_task_is_there(data, tmp_path, capsys):

@@ -63,7 +63,9 @@ def test_a_constant_side_orders_nothing():
 
 
 def random_case(rng):
-    """(targets, logits) of one of three problem types: 0 to 12 examples, 2 to 4 labels, often of one class alone."""
+    """(targets, logits) of one of three problem types: 0 to 12 examples, 2 to 4 labels (1 where there may be
+    several or none), often of one class alone.
+    """
     examples, labels = rng.integers(0, 13), rng.integers(2, 5)
     problem_type = (SINGLE, SEVERAL, NUMBER)[rng.integers(3)]
     one_class = rng.random() < 0.3
@@ -73,6 +75,7 @@ def random_case(rng):
         if rng.random() < 0.2:
             logits[:, 0] += 100  # one class decided too
     elif problem_type == SEVERAL:
+        labels = labels - 1 if rng.random() < 0.3 else labels
         targets = (rng.random((examples, labels)) < (0 if one_class else 0.5)).astype("float32")
         logits = rng.standard_normal((examples, labels)) - (100 if rng.random() < 0.2 else 0)
     else:

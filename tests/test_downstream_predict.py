@@ -30,10 +30,12 @@ def opened(folder):
 
 
 def refused(capsys, words, message):
-    """The command ends with status 2 and one sentence."""
+    """The command ends with status 2 and, after what it read, one sentence."""
     capsys.readouterr()
     assert main([str(word) for word in words]) == 2
-    assert capsys.readouterr().err == f"bert-finetune: error: {message}\n"
+    *read, last = capsys.readouterr().err.splitlines(keepends=True)
+    assert all("truncated to" in line for line in read)
+    assert last == f"bert-finetune: error: {message}\n"
 
 
 def test_predictions_answer_each_row_in_its_order(folder, opened, tmp_path, capsys):
@@ -43,7 +45,7 @@ def test_predictions_answer_each_row_in_its_order(folder, opened, tmp_path, caps
     source.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in texts))
     words = ["predict", "--model", folder, "--input", source, "--output", tmp_path / "answers.tsv", "--batch-size", 5]
     assert main([str(word) for word in words]) == 0
-    assert f"{source}: 23 examples, 0 truncated to 40 tokens" in capsys.readouterr().out
+    assert f"{source}: 23 examples, 0 truncated to 40 tokens" in capsys.readouterr().err
     table = [line.split("\t") for line in (tmp_path / "answers.tsv").read_text().splitlines()]
     assert table[0] == ["line", "label", "p(neg)", "p(mid)", "p(pos)"]
     for number, (text, row) in enumerate(zip(texts, table[1:], strict=True), start=1):

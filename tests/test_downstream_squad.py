@@ -109,6 +109,10 @@ def changed(path, change):
             ", question q7: the answer 'bad' is not at answer_start 22: the context has 'sad' there; correct the "
             "answer, or remove the question",
         ),
+        (
+            lambda v, p, q: q.update(question="\ud83d?"),
+            ", question q7: 'question' has a lone surrogate, U+D83D, at character 0; correct the text",
+        ),
         (lambda v, p, q: p.update(qas=[]), " has no question; expected data, their paragraphs and the qas of these"),
         (lambda v, p, q: p["qas"].append(q), " has two questions with the id q7; give each its own"),
     ],
@@ -128,6 +132,9 @@ def test_files_that_are_no_json(tmp_path):
         read_questions(tmp_path)
     path.write_text('{"data":\n [}')
     with refuses(f"{path}, line 2: Expecting value; {expected}"):
+        read_questions(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=re.escape(f"{path} cannot be read: ") + ".*" + re.escape(expected)):
         read_questions(path)
     path.write_bytes(b'{"data": "\xff"}')
     with refuses(f"{path} is not UTF-8 at byte offset 10; convert the file to UTF-8"):

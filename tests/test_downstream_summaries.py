@@ -45,6 +45,16 @@ def test_the_oracle_is_greedy():
     assert greedy_oracle(["a", "a a"], "a a") == [1]
 
 
+def test_words_of_other_languages():
+    # rouge-score drops all letters but a to z, so that a text would have nothing in common with itself.
+    assert mean_rouge(["Привет мир"], ["привет, мир!"], "ru") == {"rouge1": 1.0, "rouge2": 1.0, "rougeL": 1.0}
+    # A Chinese or Japanese character is a word: 3 of 4; a vowel sign of Hindi is a part of its word: 1 of 2.
+    assert mean_rouge(["今天下雨"], ["今天下雪"], "zh")["rouge1"] == pytest.approx(3 / 4)
+    assert mean_rouge(["नमस्ते भारत"], ["नमस्ते दुनिया"], "hi")["rouge1"] == pytest.approx(1 / 2)
+    assert greedy_oracle(["это строка", "Привет мир"], "Привет мир", "ru") == [1]
+    assert choose_sentences(["今天天气很好。", "今天天气很坏。", "你好"], [3, 2, 1], 3, "zh") == [0, 2]
+
+
 def test_trigrams_are_blocked():
     sentences = ["The cat sat down.", "Now the cat SAT again.", "A dog ran.", "The cat ran."]
     # By score 1, 0, 3, 2: sentence 0 has "the cat sat" of sentence 1, whatever the case; 3 shares two words in a row.
@@ -236,5 +246,7 @@ def test_what_summarize_refuses(toy, tmp_path, capsys):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"article": "A b.", "summary": "A b."}\n{"article": "A b.", "summary": " "}\n')
     refused(["--test", bad], f"{bad}, line 2: 'summary' must be a text, got ' '; correct the row")
+    bad.write_text('{"article": "A \\ud83d.", "summary": "A b."}\n')
+    refused(["--test", bad], f"{bad}, line 1: 'article' has a lone surrogate, U+D83D, at character 2; correct the text")
     refused(["--document", "text"], "line 1, has no column 'text'; its columns are 'article', 'summary'")
     assert not (tmp_path / "run").exists()
