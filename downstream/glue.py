@@ -123,9 +123,8 @@ class _Data:
         """The files for training and validation that are not there; for a task without them, those of the test."""
         row = TABLE[name]
         if self.folder is None:
-            is_there = row.tfds and not (
-                row.answered_by and self.tfds_name
-            )  # the name is that of the other task's data
+            # A name is that of the data of the task asked for, not of one that its model answers.
+            is_there = row.tfds and not (row.answered_by and self.tfds_name)
             return [] if is_there else [f"{name} in TensorFlow Datasets"]
         files = [row.train, *row.validation.values()] if row.train else row.test.values()
         return [path for path in (self.folder / row.folder / file for file in files) if not path.exists()]
