@@ -22,7 +22,7 @@ STOPS = [
     (signal.SIGINT, "pretrained/checkpoints/step-00000040", "pretrained/results.json"),
     (signal.SIGKILL, "finetuned/checkpoints/step-00000020", "finetuned/results.json"),
     (signal.SIGINT, "finetuned/checkpoints/step-00000040", "finetuned/results.json"),
-    (signal.SIGKILL, "saved_model.partial", "saved_model/saved_model.pb"),
+    (signal.SIGKILL, ".saved_model.partial", "saved_model/saved_model.pb"),
 ]
 EQUAL = [
     *("text/corpus.txt", "text/train.tsv", "text/validation.tsv", "text/test.tsv", "tokenizer/vocab.txt"),

@@ -200,6 +200,8 @@ def read_json(path):
         raise InputError(f"{path} does not exist; expected a JSON file there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON: {error}; make the file again or restore it") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; expected a JSON file there") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds a JSON {type(values).__name__}, expected an object of names and values")
     return values

@@ -1,8 +1,9 @@
 """Files that appear under their name only when they are whole: write beside, fsync, rename.
 
-A crash, a full disk or a SIGKILL leaves either the old file or the new one, and at most a `.partial` leftover that the
-next writer replaces. POSIX rename(2) is atomic within one file system. It does not replace a folder that holds files:
-an old folder is first moved aside to `.old`, and removed when the new one has its name.
+A crash, a full disk or a SIGKILL leaves either the old file or the new one, and at most a leftover, NAME.partial of a
+file and .NAME.partial of a folder, that the next writer replaces. POSIX rename(2) is atomic within one file system. It
+does not replace a folder that holds files: an old folder is first moved to `old` in that leftover, and removed when the
+new one, `new` there, has its name; where it has not, the next writer puts the old one back.
 """
 
 import contextlib
@@ -41,34 +42,45 @@ def whole_file(path, mode="wb"):
     except BaseException as error:
         with contextlib.suppress(OSError):  # what stopped the writing may stop this too
             partial.unlink()
-        _refuse(error, path)
+        refuse(error, path)
         raise
 
 
 @contextlib.contextmanager
 def whole_directory(path):
-    """Yields an empty folder beside `path` to fill; it replaces `path` only if the block ends without an exception."""
-    path = Path(path)
-    partial, retired = path.with_name(path.name + ".partial"), path.with_name(path.name + ".old")
+    """Yields an empty folder beside `path` to fill; it replaces `path` only if the block ends without an exception.
+
+    Raises:
+        InputError: the file system refused the bytes or the names, with the path.
+    """
+    target = Path(path).resolve()  # "." has a name and a parent too, and a link stays one
+    own = target.with_name(f".{target.name}.partial")
+    partial, retired = own / "new", own / "old"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear(own, target)
         partial.mkdir(parents=True)
         yield partial
         for entry in (*partial.rglob("*"), partial):
             _sync(entry)
-        if path.is_dir():
-            shutil.rmtree(retired, ignore_errors=True)
-            os.replace(path, retired)
-        os.replace(partial, path)
-        _sync(path.parent)
-        shutil.rmtree(retired, ignore_errors=True)
+        if target.is_dir():
+            os.replace(target, retired)
+        os.replace(partial, target)
+        _sync(target.parent)
+        shutil.rmtree(own, ignore_errors=True)
     except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        _refuse(error, path)
+        _clear(own, target)
+        refuse(error, path)
         raise
 
 
-def _refuse(error, path):
+def _clear(own, target):
+    """Removes a leftover; an old folder that lies in it goes back to its place, where there is none."""
+    if (own / "old").exists() and not target.exists():
+        os.replace(own / "old", target)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def refuse(error, path):
     """Raises the sentence for what the file system refused; any other exception (a missing input, say) passes."""
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         raise InputError(

@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 
 from bert_tf.config import read_json
 from bert_tf.errors import InputError
-from bert_tf.files import whole_file
+from bert_tf.files import refuse, whole_file
 
 
 class RunDirectory:
@@ -44,6 +44,8 @@ class RunDirectory:
         self._claim(json.loads(json.dumps(settings)))
 
     def _claim(self, settings):
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; choose an empty or new folder for --output")
         config_path = self.path / "config.json"
         if config_path.exists():
             earlier = read_json(config_path)
@@ -93,17 +95,30 @@ class RunDirectory:
         """Adds one line to `metrics.jsonl` and the same figures to TensorBoard."""
         if not self._writes:
             return
-        with open(self._metrics_path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, **figures}) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with open(self._metrics_path, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": step, **figures}) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            refuse(error, self._metrics_path)
+            raise
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def metrics(self):
-        """The whole lines of `metrics.jsonl`; one cut short by a crash is left out, to be measured again."""
+        """The lines of `metrics.jsonl`; one that a crash cut short or damaged is left out, to be measured again."""
         if not self._metrics_path.exists():
             return []
-        lines = self._metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = self._metrics_path.read_bytes().splitlines(keepends=True)
+        return [figures for line in lines if (figures := _figures(line))]
+
+
+def _figures(line):
+    """The figures in a line of `metrics.jsonl`, None where it is not whole."""
+    try:
+        figures = json.loads(line)
+    except ValueError:  # no JSON, or no UTF-8
+        return None
+    return figures if line.endswith(b"\n") and isinstance(figures, dict) and "step" in figures else None

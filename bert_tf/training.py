@@ -45,6 +45,8 @@ class Objective(abc.ABC):
 
 def make_deterministic(seed):
     """Seeds initial weights and dropout; on TensorFlow also forbids operations that add in varying order."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -25,7 +25,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 def save_training_checkpoint(folder, step, variables, progress, keep=2):
-    """Writes the state after `step` updates and removes all but the newest `keep` checkpoints.
+    """Writes the state after `step` updates and removes all but the newest `keep` checkpoints, and halves of others.
 
     Args:
         variables: Keras variables, always in the same order.
@@ -41,7 +41,8 @@ def save_training_checkpoint(folder, step, variables, progress, keep=2):
     with whole_directory(folder / f"step-{step:08d}") as partial:
         (partial / "state.safetensors").write_bytes(payload)
         (partial / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
-    for path in _checkpoints(folder)[:-keep]:
+    leftovers = folder.glob(".step-*.partial")  # of a run that was killed while it wrote one
+    for path in (*_checkpoints(folder)[:-keep], *leftovers):
         shutil.rmtree(path)
 
 

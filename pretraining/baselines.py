@@ -6,6 +6,8 @@ below the bigram loss the model sees more than the word to the left.
 
 import numpy as np
 
+from bert_tf.errors import InputError
+
 BIGRAM_TOKENS = 20_000_000  # of the training text that are counted: 0.5 GB of memory and some seconds
 
 
@@ -19,6 +21,9 @@ def baselines(corpus, batches, limit=None):
             masked in the input or not: the least loss of a model that sees that word alone.
         bigram_mlm_accuracy: the share of masked words that are that model's first choice.
         most_frequent_nsp_accuracy: the share of the larger NSP class, where there are pairs.
+
+    Raises:
+        InputError: no held-out word can be masked.
     """
     bigrams = Bigrams(corpus)
     surprisals = -np.log(bigrams.unigram)
@@ -37,6 +42,11 @@ def baselines(corpus, batches, limit=None):
         weight += len(words)
         positives += float((batch["next_sentence_labels"] * batch["next_sentence_weights"]).sum())
         rows += float(batch["next_sentence_weights"].sum())
+    if not weight:
+        raise InputError(
+            f"the held-out documents of {corpus.path} give no word to mask, only unknown ones; prepare it with a "
+            "larger --held-out, or with a tokenizer that knows their words"
+        )
     figures = {
         "unigram_mlm_loss": loss / weight,
         "most_frequent_mlm_accuracy": hits / weight,

@@ -12,8 +12,9 @@ from pretraining.baselines import baselines
 from pretraining.batches import PretrainingBatches
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
-from pretraining.settings import check_length
+from pretraining.settings import check_length, check_segments
 from pretraining.shards import PreparedCorpus
+from pretraining.start_from_checkpoint import shared_tokens
 
 EVALUATION_SEED = 0
 
@@ -32,19 +33,25 @@ def evaluate_directory(model_path, data, *, max_seq_length=128, max_predictions=
     Raises:
         InputError: the model has no MLM head, too few positions, or another vocabulary than the corpus.
     """
+    if batches is not None and batches < 1:
+        raise InputError(f"batches must be at least 1, got {batches}; leave it out to measure all")
     corpus = PreparedCorpus(data)
-    architecture = (read_json(model_directory(model_path) / "config.json").get("architectures") or ["none"])[0]
+    folder = model_directory(model_path)
+    architecture = (read_json(folder / "config.json").get("architectures") or ["none"])[0]
     classes = {"BertForPreTraining": BertForPreTraining, "BertForMaskedLM": BertForMaskedLM}
     if architecture not in classes:
         raise InputError(f"{model_path} is a {architecture}, expected one of {', '.join(classes)}")
     model = classes[architecture].from_pretrained(model_path)
-    if model.config.vocab_size != corpus.vocab_size:
+    known = min(len(shared_tokens(folder, model.config, corpus)), model.config.vocab_size)
+    if known < corpus.vocab_size:
         raise InputError(
-            f"{model_path} has a vocabulary of {model.config.vocab_size:,} tokens and {data} was prepared with "
-            f"{corpus.vocab_size:,}; prepare the corpus with the tokenizer of the model"
+            f"{model_path} has a vocabulary of {known:,} tokens and {data} was prepared with {corpus.vocab_size:,}; "
+            "prepare the corpus with the tokenizer of the model"
         )
     check_length(max_seq_length, model.config, model_path)
     nsp = architecture == "BertForPreTraining"
+    if nsp:
+        check_segments(model.config, model_path)
     held_out = PretrainingBatches(
         corpus,
         split="held_out",
@@ -54,5 +61,5 @@ def evaluate_directory(model_path, data, *, max_seq_length=128, max_predictions=
         nsp=nsp,
         seed=EVALUATION_SEED,
     )
-    step = make_step(model, PretrainingObjective(nsp))
-    return evaluate(step, held_out, batches) | baselines(corpus, held_out, batches)
+    baseline = baselines(corpus, held_out, batches)
+    return evaluate(make_step(model, PretrainingObjective(nsp)), held_out, batches) | baseline

@@ -33,12 +33,15 @@ class FileInput:
 
     def identity(self):
         """Name, size, and the sha256 of a local file, or what the store says of an object (its etag or generation)."""
-        if isinstance(self.path, Path):
-            with open(self.path, "rb") as stream:
-                mark = {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-        else:
-            mark = {"store_key": self.path.fs.ukey(self.path.path)}
-        return {"name": self.path.name, "bytes": self.path.stat().st_size} | mark
+        try:
+            if isinstance(self.path, Path):
+                with open(self.path, "rb") as stream:
+                    mark = {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+            else:
+                mark = {"store_key": self.path.fs.ukey(self.path.path)}
+            return {"name": self.path.name, "bytes": self.path.stat().st_size} | mark
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from None
 
     def documents(self):
         return readers.documents(self.path, self.field)
@@ -52,14 +55,16 @@ def find_inputs(names, field="text"):
 
     Args:
         names: paths, folders or glob patterns, local or URLs (places.py), and `tfds:` names (tfds_input.py). A folder
-            gives every file below it with a suffix of readers.py; a file given by its name must have one too.
+            gives every file below it, also through links, with a suffix of readers.py; a file given by its name must
+            have one too.
         field: see readers.py.
 
     Returns:
-        (inputs, passed_over): and the files of the folders that have another suffix.
+        (inputs, passed_over): and the files of the folders that have another suffix, or are broken links.
 
     Raises:
-        InputError: nothing there, a folder or pattern without such a file, or a suffix that nothing reads.
+        InputError: nothing there, a folder or pattern without such a file, a folder that may not be listed, or a suffix
+            that nothing reads.
     """
     inputs, passed_over = [], []
     for name in map(str, names):
@@ -69,7 +74,7 @@ def find_inputs(names, field="text"):
         try:
             found, others = _files(name)
         except OSError as error:
-            raise InputError(f"cannot look for {name}: {error.strerror or error}") from None
+            raise InputError(f"cannot look for {error.filename or name}: {error.strerror or error}") from None
         passed_over += others
         for file in found:
             if not readers.format_of(file):
@@ -84,15 +89,33 @@ def _files(name):
     """The files that one name gives, and those of a folder that nothing reads."""
     path = place(name)
     if path.is_dir():
-        below = sorted((entry for entry in path.rglob("*") if entry.is_file()), key=str)
-        found = [entry for entry in below if readers.format_of(entry)]
+        below = sorted(_below(path) if isinstance(path, Path) else path.rglob("*"), key=str)
+        files = [entry for entry in below if entry.is_file()]
+        found = [entry for entry in files if readers.format_of(entry)]
         if not found:
             raise InputError(f"the folder {name} holds no file that ends in {', '.join(readers.SUFFIXES)}")
-        return found, [entry for entry in below if not readers.format_of(entry)]
+        return found, [entry for entry in files if not readers.format_of(entry)] + _broken_links(below)
     found = [path] if path.is_file() else _matches(path)
     if not found:
         raise InputError(f"no file, folder or pattern {name}: give paths to text files that exist")
     return found, []
+
+
+def _below(folder):
+    """Everything below a local folder but folders, through links too, but for those back to a folder on the way."""
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_stop):
+        way = [one for one in (Path(parent), *Path(parent).parents) if one.is_relative_to(folder)]
+        passed = set(map(os.path.realpath, way))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(parent, name)) not in passed]
+        yield from (Path(parent, name) for name in names)
+
+
+def _stop(error):
+    raise error
+
+
+def _broken_links(entries):
+    return [entry for entry in entries if isinstance(entry, Path) and entry.is_symlink() and not entry.exists()]
 
 
 def _matches(pattern):

@@ -23,14 +23,16 @@ from bert_tf.errors import InputError
 from pretraining.inputs import find_inputs
 from pretraining.local_runner import run_locally
 from pretraining.places import place, remove_tree, write_whole
-from pretraining.shard_maker import DROPPED, SPLITS, UNFINISHED, ShardMaker
+from pretraining.shard_maker import DROPPED, UNFINISHED, ShardMaker
 from pretraining.shards import (
     FORMAT_VERSION,
     MANIFEST,
+    SPLITS,
     TOKENIZER,
     UNIGRAM_COUNTS,
     read_array,
     read_json,
+    read_manifest,
     write_array,
     write_json,
 )
@@ -86,7 +88,7 @@ def prepare(
         raise InputError(f"language must be an ISO 639 code such as en or de, not {language!r}")
     inputs, passed_over = find_inputs(inputs, field)
     if passed_over:
-        print(f"not read, for their names: {len(passed_over)} files, the first is {passed_over[0]}")
+        print(f"not read, for their names or as broken links: {len(passed_over)} files, the first is {passed_over[0]}")
     tokenizer = read_tokenizer_directory(tokenizer)
     with Workers(workers, ["pretraining.local_runner"]) as pool:  # they start now, while the inputs are hashed
         characters = sum(one.characters for one in inputs)
@@ -135,7 +137,7 @@ def _claim(output, settings):
     for name, finished in ((MANIFEST, True), (f"{UNFINISHED}/{SETTINGS}", False)):
         if not (output / name).is_file():
             continue
-        before = read_json(output / name)
+        before = read_manifest(output) if finished else read_json(output / name)
         found = before["settings"] if finished else before
         for key, value in settings.items():
             if found.get(key) != value and not (finished and key == "versions"):

@@ -130,15 +130,19 @@ def _lines(stream, path):
 
 def decoded(content, where, number=None, offset=0):
     """The text of bytes that begin at this offset, and in this line where there are lines."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        ends = content.count(b"\n", 0, error.start)
-        line = "" if number is None else f" (line {number + ends})"
-        raise InputError(
-            f"{where} is not UTF-8 text: byte {content[error.start]:#04x} at byte offset {offset + error.start}{line}; "
-            "convert it to UTF-8"
-        ) from None
+    bad, text = content.find(b"\0"), ""  # UTF-16 of Latin letters is UTF-8, every second byte a zero
+    if bad < 0:
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            bad = error.start
+    if bad < 0:
+        return text
+    ends = content.count(b"\n", 0, bad)
+    line = "" if number is None else f" (line {number + ends})"
+    raise InputError(
+        f"{where} is not UTF-8 text: byte {content[bad]:#04x} at byte offset {offset + bad}{line}; convert it to UTF-8"
+    )
 
 
 def field_text(value, field, fields, where):

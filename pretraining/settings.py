@@ -8,6 +8,7 @@ import dataclasses
 import math
 import types
 import typing
+from decimal import Decimal
 
 from bert_tf.budget import Budget
 from bert_tf.choices import OPTIMIZERS, PRECISIONS
@@ -95,6 +96,8 @@ class PretrainingSettings:
     save_every: int = _setting(1000, "steps between checkpoints")
 
     def __post_init__(self):
+        for name in ("phase2_batch_size", "phase2_accumulation"):
+            _require(getattr(self, name) is None or getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for phase in self.phases():
             for name in ("batch_size", "accumulation", "max_predictions"):
                 _require(getattr(phase, name) >= 1, name, "at least 1", getattr(phase, name))
@@ -121,9 +124,9 @@ class PretrainingSettings:
 
     def phases(self):
         """The phases of the run, one or two, as a list."""
-        first = Phase(
-            1.0 - self.phase2_share, self.max_seq_length, self.max_predictions, self.batch_size, self.accumulation
-        )
+        # As decimals, since 1.0 - 0.7 > 3 / 10 in floats: a step too many for the first phase.
+        until = float(1 - Decimal(str(self.phase2_share)))
+        first = Phase(until, self.max_seq_length, self.max_predictions, self.batch_size, self.accumulation)
         second = Phase(
             1.0,
             self.phase2_seq_length,
@@ -162,6 +165,15 @@ def check_length(max_seq_length, config, source):
         raise InputError(
             f"max_seq_length {max_seq_length} is beyond max_position_embeddings {limit} of {source}; choose a shorter "
             "length or more positions"
+        )
+
+
+def check_segments(config, source):
+    """Stops where the model that `source` describes has no second segment for the second text of a pair."""
+    if config.type_vocab_size < 2:
+        raise InputError(
+            f"next sentence prediction needs a type_vocab_size of at least 2, got {config.type_vocab_size} in "
+            f"{source}; change it, or train with --no-nsp"
         )
 
 

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from pretraining.encoded_documents import encode_documents, from_bytes, joined
-from pretraining.shards import TOKENIZER, make_shard, write_array, write_json, write_shard
+from pretraining.shards import SPLITS, TOKENIZER, make_shard, write_array, write_json, write_shard
 from pretraining.text_encoder import TextEncoder
 from pretraining.tokenizer_directory import read_tokenizer_directory
 
 UNFINISHED = "unfinished"
-SPLITS = ("train", "held_out")
 DROPPED = (  # counts of a record, and summed up of the manifest
     "documents_read",
     "duplicates_dropped",

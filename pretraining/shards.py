@@ -27,6 +27,8 @@ from pretraining.tokenizer_directory import CONFIG, VOCABULARY, read_tokenizer_d
 MAGIC = b"BERTSHRD"
 FORMAT_VERSION = 1
 MANIFEST, UNIGRAM_COUNTS, TOKENIZER = "manifest.json", "unigram_counts.npy", "tokenizer"
+SPLITS = ("train", "held_out")
+ENTRY = ("file", "documents", "sentences", "tokens", "sha256")  # what the manifest says of a shard
 HEADER_BYTES = 64
 MAX_TOKENS = 2**31 - 1  # of a shard: offsets are int32
 
@@ -129,12 +131,44 @@ def read_array(path):
     return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 
 
+def _open_counts(path, vocab_size):
+    """int64 [vocab_size], memory-mapped."""
+    try:
+        counts = np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the counts of words {path} ({error}): prepare the corpus again") from None
+    if counts.shape != (vocab_size,) or counts.dtype != np.int64:
+        raise InputError(
+            f"{path} holds {counts.dtype} {list(counts.shape)}, expected int64 [{vocab_size}], a count for every "
+            "token: prepare the corpus again"
+        )
+    return counts
+
+
 def read_json(path):
     """What a JSON file of a prepared corpus holds."""
     try:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): delete its directory and prepare the corpus again") from None
+
+
+def read_manifest(path):
+    """The manifest of a prepared corpus.
+
+    Raises:
+        InputError: the file is damaged, or the manifest of something else.
+    """
+    manifest = read_json(path / MANIFEST)
+    try:
+        _ = [manifest["settings"][name] for name in ("format_version", "vocabulary_sha256")]
+        _ = [entry[name] for split in SPLITS for entry in manifest[split]["shards"] for name in ENTRY]
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{path / MANIFEST} is not the manifest of a prepared corpus: choose a directory that bert-pretrain "
+            "prepare made"
+        ) from None
+    return manifest
 
 
 class PreparedCorpus:
@@ -159,7 +193,7 @@ class PreparedCorpus:
         self.path = place(path)
         if not (self.path / MANIFEST).is_file():
             raise InputError(f"{path} is not a prepared corpus: it has no {MANIFEST} (bert-pretrain prepare makes it)")
-        self.manifest = read_json(self.path / MANIFEST)
+        self.manifest = read_manifest(self.path)
         if not isinstance(self.path, Path):
             self.path = self._copy()
         version = self.manifest["settings"]["format_version"]
@@ -172,7 +206,7 @@ class PreparedCorpus:
                 f"{self.tokenizer_dir} is not the tokenizer that {path} was prepared with: prepare it again"
             )
         self.vocab_size = self.tokenizer.vocab_size
-        self.unigram_counts = np.load(self.path / UNIGRAM_COUNTS, mmap_mode="r", allow_pickle=False)
+        self.unigram_counts = _open_counts(self.path / UNIGRAM_COUNTS, self.vocab_size)
         for entry in self.shards("train") + self.shards("held_out"):
             file = self.path / entry["file"]
             counts = open_shard(file).counts()

@@ -20,7 +20,7 @@ def configuration(checkpoint, corpus):
         InputError: a corpus that was prepared with another vocabulary.
     """
     config = BertConfig.from_dict(checkpoint.values, source=str(checkpoint.config_path))
-    _tokens(checkpoint, config, corpus)
+    shared_tokens(checkpoint.config_path.parent, config, corpus)
     return config.replace(vocab_size=max(config.vocab_size, corpus.vocab_size))
 
 
@@ -31,7 +31,7 @@ def open_model(model_class, checkpoint, corpus, **options):
         options: as for `from_pretrained`.
     """
     model = model_class.from_pretrained(checkpoint, allow_missing_head=True, **options)
-    tokens = _tokens(checkpoint, model.config, corpus)
+    tokens = shared_tokens(checkpoint.config_path.parent, model.config, corpus)
     added = corpus.tokenizer.tokens[len(tokens) :]
     if not added:
         return model
@@ -41,9 +41,13 @@ def open_model(model_class, checkpoint, corpus, **options):
     return append_words(model, len(tokens), [[piece.id for piece in wordpiece.tokenize(word)] for word in added])
 
 
-def _tokens(checkpoint, config, corpus):
-    """The tokens of the checkpoint, which are the first of the corpus."""
-    folder, tokens = checkpoint.config_path.parent, corpus.tokenizer.tokens
+def shared_tokens(folder, config, corpus):
+    """The tokens of the model in `folder`, which are the first of the corpus.
+
+    Raises:
+        InputError: a corpus that was prepared with another vocabulary.
+    """
+    tokens = corpus.tokenizer.tokens
     if not has_vocabulary(folder):  # then only the numbers can be compared
         if config.vocab_size != corpus.vocab_size:
             raise InputError(

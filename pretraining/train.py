@@ -29,7 +29,7 @@ from pretraining.evaluation import EVALUATION_SEED, evaluate
 from pretraining.heads import BertForMaskedLM, BertForPreTraining
 from pretraining.objective import PretrainingObjective
 from pretraining.outline import describe
-from pretraining.settings import check_length
+from pretraining.settings import check_length, check_segments
 from pretraining.shards import MANIFEST, PreparedCorpus
 
 
@@ -56,11 +56,10 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
     if not dry_run:
         asked = {"command": "pretrain", **dataclasses.asdict(settings), "corpus_sha256": _sha256(corpus)}
         asked |= {"model_sha256": checkpoint.sha256() if checkpoint else None}
-        run = RunDirectory(output, asked, devices.is_main)
-        devices.wait_for_all("run directory")
-        if run.results is not None:
-            print(f"{output} holds a finished run of {run.results['steps']:,} steps; nothing to do.")
-            return run.results
+        finished = RunDirectory(output, asked, writes=False).results
+        if finished is not None:
+            print(f"{output} holds a finished run of {finished['steps']:,} steps; nothing to do.")
+            return finished
 
     # ---- Data, model, optimizer --------------------------------------------------------------------------------
     phases = settings.phases()
@@ -80,6 +79,8 @@ def pretrain(output, settings, *, dry_run=False, devices=None):
         return None
 
     # ---- Train -------------------------------------------------------------------------------------------------
+    run = RunDirectory(output, asked, devices.is_main)  # from here on the directory is this run's: all is checked
+    devices.wait_for_all("run directory")
     loop = TrainingLoop(
         run,
         [*model.variables, *optimizer.variables, *(loss_scale.variables if loss_scale else ())],
@@ -155,6 +156,8 @@ def _configuration(settings, corpus, checkpoint):
     config = config.replace(**changes)
     longest = max(phase.max_seq_length for phase in settings.phases())
     check_length(longest, config, settings.model or settings.config)
+    if settings.nsp:
+        check_segments(config, settings.model or settings.config)
     return config
 
 

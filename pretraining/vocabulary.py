@@ -41,8 +41,12 @@ def train_vocabulary(make_texts, vocab_size, settings, alphabet=1000, min_freque
         the list of tokens in the order of ids.
 
     Raises:
-        InputError: no text, or a `vocab_size` that does not hold the reserved tokens and the characters.
+        InputError: no text, a value out of its range, or a `vocab_size` that does not hold the reserved tokens and the
+            characters.
     """
+    for name, value, least in (("alphabet", alphabet, 1), ("min_frequency", min_frequency, 1), ("unused", unused, 0)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
     tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer = bert_normalizer(settings)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -100,6 +104,8 @@ def make_vocabulary(inputs, output, settings, model_max_length, share=1.0, field
     """
     if not 0 < share <= 1:
         raise InputError(f"share must be above 0 and at most 1, not {share}")
+    if model_max_length < 1:
+        raise InputError(f"max_length must be at least 1, not {model_max_length}")
     found, _ = find_inputs(inputs, field)
 
     def texts():

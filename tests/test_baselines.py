@@ -3,10 +3,12 @@
 import collections
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
+from bert_tf import InputError
 from pretraining.baselines import Bigrams, baselines, unigram_entropy
 from pretraining.batches import PretrainingBatches
 from pretraining.shards import PreparedCorpus
@@ -119,6 +121,16 @@ def test_a_corpus_without_pairs(tmp_path):
     words = np.arange(len(TOKENS))
     np.testing.assert_array_equal(bigrams.probabilities(np.full(len(TOKENS), IDS["cat"]), words), bigrams.unigram)
     assert set(bigrams.first_choices.tolist()) == {IDS["cat"]}
+
+
+def test_held_out_documents_without_a_word_to_mask(corpus, monkeypatch):
+    """As where none of their words is in the vocabulary."""
+    batches = PretrainingBatches(corpus, "held_out", batch_size=8, max_seq_length=48, max_predictions=20)
+    batch = batches.batch(0, 0)
+    monkeypatch.setattr(batches, "fixed_set", lambda _limit: [batch | {"masked_lm_weights": np.zeros((8, 20))}])
+    sentence = f"the held-out documents of {corpus.path} give no word to mask, only unknown ones; prepare it with a "
+    with pytest.raises(InputError, match=re.escape(sentence + "larger --held-out, or with a tokenizer that knows")):
+        baselines(corpus, batches)
 
 
 @pytest.mark.parametrize("nsp", [True, False])

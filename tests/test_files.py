@@ -1,5 +1,6 @@
 """Files are whole or not there: after every kind of failure the old content stands, and nothing else lies about."""
 
+import contextlib
 import errno
 import os
 import re
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import textwrap
 
+import keras
 import pytest
 
 from bert_tf import InputError
 from bert_tf.files import whole_directory, whole_file
+from bert_tf.training_checkpoint import save_training_checkpoint
 
 ADVICE = "; free space or choose another folder, then run the same command again: what was finished before is kept"
 
@@ -137,13 +140,63 @@ def test_directory_replaces_the_old_one(tmp_path):
     with whole_directory(path) as partial:
         fill(partial, "old")
         (partial / "only-old.txt").write_text("old")
-    (tmp_path / "deep" / "step.partial").mkdir()
-    (tmp_path / "deep" / "step.partial" / "leftover.txt").write_text("half")
+    leftover = tmp_path / "deep" / ".step.partial" / "new"
+    leftover.mkdir(parents=True)
+    (leftover / "leftover.txt").write_text("half")
     with whole_directory(path) as partial:
         fill(partial, "new")
         assert contents(path)["b.txt"] == "old"
     assert contents(path) == {"sub/a.txt": "new", "b.txt": "new"}
     assert names(path.parent) == ["step"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_folders_of_the_user_stay(tmp_path, fails):
+    """Whatever they called them."""
+    others = {name: {"thesis.txt": "mine"} for name in ("step.old", "step.partial")}
+    for name in others:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    for text in ("one", "two"):
+        with contextlib.suppress(KeyError), whole_directory(tmp_path / "step") as partial:
+            fill(partial, text)
+            if fails:
+                raise KeyError
+    assert {name: contents(tmp_path / name) for name in names(tmp_path) if name != "step"} == others
+    assert (tmp_path / "step").exists() is not fails
+
+
+def test_directory_here_and_behind_a_link(tmp_path, monkeypatch):
+    """ "." is the folder that it names, and a link to a folder stays a link."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(tmp_path / "here")
+    with whole_directory(".") as partial:
+        fill(partial, "first")
+    assert contents(tmp_path / "here")["b.txt"] == "first"
+    with whole_directory(tmp_path / "link") as partial:
+        fill(partial, "second")
+    assert contents(tmp_path / "here")["b.txt"] == "second"
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path) == ["here", "link"]
+
+
+def test_an_old_directory_that_was_moved_aside_comes_back(tmp_path, monkeypatch):
+    """The second of the two renames fails."""
+    path = tmp_path / "step"
+    with whole_directory(path) as partial:
+        fill(partial, "old")
+    calls, replace = [], os.replace
+
+    def second_fails(*places):
+        calls.append(places)
+        full_disk() if len(calls) == 2 else replace(*places)
+
+    monkeypatch.setattr(os, "replace", second_fails)
+    with refused(path, "No space left on device"), whole_directory(path) as partial:
+        fill(partial, "new")
+    assert len(calls) == 3
+    assert (contents(path), names(tmp_path)) == ({"sub/a.txt": "old", "b.txt": "old"}, ["step"])
 
 
 def test_an_exception_keeps_the_old_directory(tmp_path):
@@ -212,7 +265,15 @@ def test_kill_while_replacing_loses_nothing(tmp_path, moment):
             break
         assert run.returncode == -signal.SIGKILL
         kills += 1
-        found = [contents(folder / name) for name in ("step", "step.old") if (folder / name).exists()]
+        found = [contents(place) for place in (folder / "step", folder / ".step.partial" / "old") if place.exists()]
         assert new in found or old in found
     assert contents(folder / "step") == new
-    assert kills >= 2
+    assert kills >= (1 if name == "rmtree" else 2)
+
+
+def test_halves_of_killed_checkpoints_do_not_pile_up(tmp_path):
+    """Each may be as large as the model: the next checkpoint that is whole removes them, and nothing else."""
+    for name in (".step-00000004.partial", ".notes.partial"):
+        (tmp_path / name / "new").mkdir(parents=True)
+    save_training_checkpoint(tmp_path, 5, [keras.Variable([1.0, 2.0])], {})
+    assert names(tmp_path) == [".notes.partial", "step-00000005"]

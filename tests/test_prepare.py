@@ -143,7 +143,10 @@ def test_files_of_other_kinds_are_named(tmp_path, capsys):
     (folder / "a.txt").write_text("the cat")
     (folder / "b.doc").write_text("the dog")
     prepare([folder], make_tokenizer(tmp_path / "tokenizer"), tmp_path / "out", held_out=0)
-    assert capsys.readouterr().out == f"not read, for their names: 1 files, the first is {folder}/b.doc\n"
+    assert (
+        capsys.readouterr().out
+        == f"not read, for their names or as broken links: 1 files, the first is {folder}/b.doc\n"
+    )
 
 
 # Workers

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bert_tf import BertConfig, BertModel
 from bert_tf.errors import InputError
 from bert_tf.training_checkpoint import restore_training_checkpoint
+from pretraining import BertForMaskedLM, BertForPreTraining
 from pretraining.__main__ import main
 from tests.pretraining_runs import lines, make_corpus, measured, run_and_kill, train_command
 
@@ -217,14 +219,22 @@ def assert_same_bits(first, second):
         ({"model": "a/model"}, "--model brings its own configuration; leave --config and --initializer-range out"),
         ({"learning_rate": 0}, "learning_rate must be above 0, got 0.0"),
         ({"precision": "float8"}, "precision must be one of float32, bfloat16, float16, got 'float8'"),
+        ({"phase2_batch_size": 0}, "phase2_batch_size must be at least 1, got 0"),
+        ({"phase2_accumulation": 0}, "phase2_accumulation must be at least 1, got 0"),
         ({"batch_size": 4000}, "fewer than the 4000 of a batch"),
+        ({"masking": "words"}, "masking must be one of token, whole_word, ngram, span, not 'words'"),
+        ({"max_predictions": 30}, "max_predictions must be from 1 to max_seq_length - 3 = 29, not 30"),
+        ({"seed": 5_000_000_000}, "seed must be from 0 to 4294967295, got 5000000000"),
+        ({"config": "."}, "cannot read .: Is a directory; expected a JSON file there"),
     ],
 )
 def test_bad_settings_stop_with_a_sentence(folder, tmp_path, capsys, options, sentence):
+    """And do not claim the directory: the corrected command may have it."""
     assert main(train_command(folder, tmp_path / "run", **options)[3:]) == 2
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_of_another_run_is_refused(folder, finished, capsys):
@@ -237,12 +247,28 @@ def test_an_output_that_is_no_run_is_refused(folder, tmp_path, capsys):
     (tmp_path / "letter.txt").write_text("dear")
     assert main(train_command(folder, tmp_path)[3:]) == 2
     assert "holds files but no config.json of a run" in capsys.readouterr().err
+    assert main(train_command(folder, tmp_path / "letter.txt")[3:]) == 2
+    assert f"{tmp_path}/letter.txt is a file; choose an empty or new folder for --output" in capsys.readouterr().err
+
+
+def test_pairs_need_two_segments(folder, tmp_path, capsys):
+    config = json.loads((folder / "config.json").read_text()) | {"type_vocab_size": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    sentence = (
+        "next sentence prediction needs a type_vocab_size of at least 2, got 1 in {}; change it, or train with --no"
+    )
+    command = train_command(folder, tmp_path / "run", config=tmp_path / "config.json", steps=2)[3:]
+    assert main(command) == 2
+    assert sentence.format(tmp_path / "config.json") in capsys.readouterr().err
+    assert main([*command, "--no-nsp"]) == 0
+    BertForPreTraining(BertConfig(**config, vocab_size=90)).save_pretrained(tmp_path / "model")
+    capsys.readouterr()
+    command = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(folder / "corpus")]
+    assert main([*command, "--max-seq-length", "32"]) == 2
+    assert sentence.format(tmp_path / "model") in capsys.readouterr().err
 
 
 def test_evaluate_refuses_another_vocabulary_and_another_head(folder, finished, tmp_path, capsys):
-    from bert_tf import BertConfig, BertModel
-    from pretraining import BertForMaskedLM
-
     config = BertConfig(**json.loads((folder / "config.json").read_text()), vocab_size=50)
     BertForMaskedLM(config).save_pretrained(tmp_path / "other")
     assert main(["evaluate", "--model", str(tmp_path / "other"), "--data", str(folder / "corpus")]) == 2
@@ -250,3 +276,27 @@ def test_evaluate_refuses_another_vocabulary_and_another_head(folder, finished, 
     BertModel(config).save_pretrained(tmp_path / "encoder")
     assert main(["evaluate", "--model", str(tmp_path / "encoder"), "--data", str(folder / "corpus")]) == 2
     assert "is a BertModel, expected one of BertForPreTraining, BertForMaskedLM" in capsys.readouterr().err
+
+
+def test_evaluate_compares_the_tokens(folder, tmp_path, capsys):
+    """A model of 96 words, of which the last six stand for nothing, fits the corpus of 90; another token does not."""
+    config = BertConfig(**json.loads((folder / "config.json").read_text()), vocab_size=96)
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    tokens = (folder / "tokenizer" / "vocab.txt").read_text().splitlines()
+    command = ["evaluate", "--model", str(tmp_path), "--data", str(folder / "corpus"), "--max-seq-length", "32"]
+    for vocabulary, status, printed in (
+        (tokens, 0, ""),
+        ([*tokens[:7], "other", *tokens[8:]], 2, f"token 7 is 'other' in {tmp_path} and {tokens[7]!r} in"),
+        (tokens[:88], 2, f"{tmp_path} has a vocabulary of 88 tokens and {folder / 'corpus'} was prepared with 90; pre"),
+    ):
+        (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+        assert main(command) == status
+        assert printed in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batches", [-1, 0])
+def test_evaluate_measures_at_least_a_batch(folder, capsys, batches):
+    command = ["evaluate", "--model", str(folder), "--data", str(folder / "corpus"), "--batches", str(batches)]
+    assert main(command) == 2
+    sentence = f"batches must be at least 1, got {batches}; leave it out to measure all"
+    assert capsys.readouterr().err == f"bert-pretrain: error: {sentence}\n"

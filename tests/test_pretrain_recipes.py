@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from bert_tf.__main__ import main as extend
 from pretraining.__main__ import main
 from pretraining.prepare import prepare
+from pretraining.settings import PretrainingSettings
 from tests.pretraining_runs import make_corpus, measured, train_command
 from tests.test_pretrain import assert_same_bits
 
@@ -31,6 +32,14 @@ def train(folder, output, *flags, without=(), status=0, **options):
 
 
 PHASES = {"phase2_share": 0.25, "phase2_seq_length": 40, "phase2_predictions": 6, "phase2_batch_size": 2}
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.7, 3), (0.9, 1), (0.1, 9), (0.25, 8), (0.3, 7)])
+def test_the_first_phase_takes_what_the_second_leaves(share, steps):
+    """Of 10 updates; a progress of 0.7 is still below 0.75."""
+    settings = PretrainingSettings(data="", steps=10, phase2_share=share)
+    progress = [settings.budget().progress(done, 0) for done in range(10)]
+    assert sum(one < settings.phases()[0].until for one in progress) == steps
 
 
 @pytest.mark.parametrize("save_every", [9, 5])  # the last checkpoint before the end: at the border, in the second phase

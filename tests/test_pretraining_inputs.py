@@ -62,14 +62,40 @@ def test_inputs_that_are_not_there(tmp_path):
 
 def test_places_that_cannot_be_looked_at(tmp_path, monkeypatch):
     """As a store or a disk refuses a person without permission."""
-    (tmp_path / "a").mkdir()
+    fill(tmp_path, ["a/1.txt", "a/b/2.txt"])
+    listed = os.scandir
+
+    def forbidden(path):
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with refused(f"cannot look for {tmp_path}/a/b: Permission denied"):
+        find_inputs([tmp_path / "a"])
+
+
+def test_links_in_folders(tmp_path):
+    """What they lead to is read, once where one leads back to a folder on the way; a broken one is passed over."""
+    fill(tmp_path, ["data/a/1.txt", "elsewhere/2.txt", "elsewhere/3.md", "4.txt"])
+    for name, target in (("b", "elsewhere"), ("c.txt", "4.txt"), ("a/loop", "data"), ("a/gone.txt", "nothing")):
+        (tmp_path / "data" / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data")
+    inputs, passed_over = find_inputs([tmp_path / "data"])
+    assert [str(one) for one in inputs] == [f"{tmp_path}/data/{name}" for name in ("a/1.txt", "b/2.txt", "c.txt")]
+    assert passed_over == [tmp_path / "data" / name for name in ("b/3.md", "a/gone.txt")]
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    fill(tmp_path, ["1.txt"])
+    (one,), _ = find_inputs([tmp_path / "1.txt"])
 
     def forbidden(*_):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "rglob", forbidden)
-    with refused(f"cannot look for {tmp_path}/a: Permission denied"):
-        find_inputs([tmp_path / "a"])
+    monkeypatch.setattr("builtins.open", forbidden)
+    with refused(f"cannot read {tmp_path}/1.txt: Permission denied"):
+        one.identity()
 
 
 def test_identity_follows_the_content(tmp_path):

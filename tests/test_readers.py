@@ -64,6 +64,17 @@ def test_not_utf8_names_the_byte(tmp_path):
             list(documents(path))
 
 
+def test_a_zero_byte_is_not_text(tmp_path):
+    """UTF-16 without a byte order mark: "a\\n" is 61 00 0a 00, UTF-8 of two letters, each with a zero behind it."""
+    for name in ("a.txt", "a.jsonl"):
+        path = write(tmp_path / name, "a\nb".encode("utf-16-le"))
+        with refused(f"{path} is not UTF-8 text: byte 0x00 at byte offset 1 (line 1); convert it to UTF-8"):
+            list(documents(path))
+    path = write(tmp_path / "b.txt", b"ab\ncd\0")
+    with refused(f"{path} is not UTF-8 text: byte 0x00 at byte offset 5 (line 2); convert it to UTF-8"):
+        list(documents(path))
+
+
 @pytest.mark.parametrize("read_bytes", [1, 2, 3, 5, 2**20])
 def test_blocks_of_any_size(tmp_path, monkeypatch, read_bytes):
     """Where a block ends plays no part, nor for the line and offset of a bad byte."""

@@ -136,6 +136,29 @@ def test_corpora_that_are_not_what_they_say(tmp_path):
     with refused(f"{bad}/manifest.json is damaged (Expecting"):
         PreparedCorpus(bad)
 
+    for foreign in ([], {"name": "app"}, manifest | {"train": {}}, manifest | {"settings": {"format_version": 1}}):
+        (bad / "manifest.json").write_text(json.dumps(foreign))
+        with refused(f"{bad}/manifest.json is not the manifest of a prepared corpus: choose a directory that"):
+            PreparedCorpus(bad)
+
+    fresh()
+    counts = bad / "unigram_counts.npy"
+    content = counts.read_bytes()
+    for junk in (b"", b"junk", content[:-8]):
+        counts.write_bytes(junk)
+        with refused(f"cannot read the counts of words {counts} ("):
+            PreparedCorpus(bad)
+    counts.unlink()
+    with refused(f"cannot read the counts of words {counts} ([Errno 2] No such file"):
+        PreparedCorpus(bad)
+    for array, found in (
+        (np.zeros(3, np.int64), "int64 [3]"),
+        (np.zeros(len(TOKENS)), f"float64 [{len(TOKENS)}]"),
+    ):
+        np.save(counts, array)
+        with refused(f"{counts} holds {found}, expected int64 [{len(TOKENS)}], a count for every token: prepare the"):
+            PreparedCorpus(bad)
+
     fresh()
     (bad / "tokenizer" / "vocab.txt").write_text("\n".join(reversed(TOKENS)))
     with refused(f"{bad}/tokenizer is not the tokenizer that {bad} was prepared with: prepare it again"):

@@ -82,6 +82,18 @@ def test_what_cannot_be_trained():
     assert len(train(["ab a"], vocab_size=9, unused=1)) == 9
 
 
+@pytest.mark.parametrize(
+    ("option", "least", "value"),
+    [("alphabet", 1, -5), ("alphabet", 1, 0), ("min_frequency", 1, -1), ("unused", 0, -3), ("max_length", 1, -5)],
+)
+def test_values_out_of_their_range(tmp_path, capsys, option, least, value):
+    (tmp_path / "a.txt").write_text("a b")
+    flag = f"--{option.replace('_', '-')}={value}"
+    assert main(["vocab", str(tmp_path / "a.txt"), "--output", str(tmp_path / "out"), flag]) == 2
+    assert capsys.readouterr().err == f"bert-pretrain: error: {option} must be at least {least}, not {value}\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_share_trains_on_whole_documents(tmp_path):
     """Each of 100 documents is a word of two letters; those of the documents chosen come into the vocabulary."""
     words = [a + b for a in string.ascii_lowercase[:10] for b in string.ascii_lowercase[:10]]
