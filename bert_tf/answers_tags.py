@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from bert_tf.characters import PUNCTUATION, read_unicode_table
+from bert_tf.characters import PUNCTUATION, REMOVED, SPACE, read_unicode_table
 from bert_tf.tags import begins_entity, split_tag
-from bert_tf.text_spans import by_text, cut_spans
+from bert_tf.text_spans import by_text, code_points_of, cut_spans
 
 
 class TagAnswers:
@@ -38,22 +38,23 @@ class TagAnswers:
         self._outside = [prefix == "O" for prefix, _ in tags]
         # [label before, or C at the beginning of a text; label]
         self._begins = np.array([[begins_entity(before, tag) for tag in tags] for before in [*tags, ("O", None)]])
+        properties = read_unicode_table().properties
+        self._spaces = np.flatnonzero(properties & (SPACE | REMOVED) == SPACE).astype(np.int32)
+        self._marks = np.flatnonzero(properties & PUNCTUATION).astype(np.int32)
 
     def card(self):
         return {"task": self.task, "labels": list(self.labels)}
 
     def rows(self, tokenizer, texts, max_length):
         rows = tokenizer.windows(texts[0], max_length=max_length, stride=(max_length - 1) // 2)
-        properties = read_unicode_table().properties
-        marks = [len(token) == 1 and bool(properties[ord(token)] & PUNCTUATION) for token in tokenizer.vocab]
-        return rows | {"texts": texts[0], "is_mark": tf.gather(tf.constant(marks), rows["input_ids"])}
+        return rows | {"texts": texts[0]}
 
     def __call__(self, outputs, rows):
         best = rows["best_here"]
         logits = tf.boolean_mask(tf.cast(outputs["logits"], tf.float32), best)  # (T, C), the tokens of all texts
         text = tf.boolean_mask(tf.broadcast_to(rows["text"][:, None], tf.shape(best)), best)  # (T,)
         offsets = tf.boolean_mask(rows["offset_mapping"], best)  # (T, 2)
-        first = _first_pieces(text, offsets, tf.boolean_mask(rows["is_mark"], best))  # (T,) bool
+        first = self._first_pieces(rows["texts"], text, offsets)  # (T,) bool
 
         place = tf.where(first)[:, 0]  # of each word its first piece
         last = tf.concat([place[1:], tf.shape(first, tf.int64)], 0) - 1
@@ -68,6 +69,25 @@ class TagAnswers:
         answers = _padded(names, rows["texts"], *words)
         names = ("entities", "entity_labels", "entity_starts", "entity_ends", "entity_probabilities")
         return answers | _padded(names, rows["texts"], *self._entities(text, label, start, end, probability))
+
+    def _first_pieces(self, texts, text, offsets):
+        """(T,) bool, whether a word begins at a token: behind white space, and around the marks at the ends of what
+        stands between white space. The characters of the text decide, not the tokens: between those of one word may
+        stand what the tokenizer drops (a soft hyphen, an accent), and a mark may be an unknown token."""
+        splits, code_points = code_points_of(texts)
+        start, end = tf.unstack(tf.gather(splits, text)[:, None] + offsets, axis=1)  # of a token in all texts
+        is_mark = (end - start == 1) & _among(tf.gather(code_points, start), self._marks)  # "[MASK]" is none
+        spaces = tf.cumsum(tf.cast(_among(code_points, self._spaces), tf.int32))
+        spaces = tf.concat([[0], spaces], 0)  # how many stand before a code point
+        place = tf.range(tf.size(text))
+        gap = (text[1:] != text[:-1]) | (tf.gather(spaces, start[1:]) > tf.gather(spaces, end[:-1]))
+        gap = tf.concat([tf.ones([1], tf.bool), gap], 0)[: tf.size(text)]
+        run = tf.cumsum(tf.cast(gap, tf.int32)) - 1  # the number of the stretch between white space
+        runs = tf.reduce_sum(tf.cast(gap, tf.int32))
+        # Its first and its last token that is no mark; a stretch of marks alone has its end as the first.
+        first = tf.math.unsorted_segment_min(tf.where(is_mark, tf.size(text), place), run, runs)
+        last = tf.math.unsorted_segment_max(tf.where(is_mark, -1, place), run, runs)
+        return gap | (place <= tf.gather(first, run)) | (place > tf.gather(last, run))
 
     def _entities(self, text, label, start, end, probability):
         """(text, kind, start, end, probability) of the entities, by those of the words, (K,) each."""
@@ -86,18 +106,10 @@ class TagAnswers:
         )
 
 
-def _first_pieces(text, offsets, is_mark):
-    """(T,) bool, whether a word begins at a token: behind white space, and around the marks at the ends of what
-    stands between white space."""
-    place = tf.range(tf.size(text))
-    gap = (text[1:] != text[:-1]) | (offsets[1:, 0] != offsets[:-1, 1])
-    gap = tf.concat([tf.ones([1], tf.bool), gap], 0)[: tf.size(text)]
-    run = tf.cumsum(tf.cast(gap, tf.int32)) - 1  # the number of the stretch between white space
-    runs = tf.reduce_sum(tf.cast(gap, tf.int32))
-    # Its first and its last token that is no mark; a stretch of marks alone has its end as the first.
-    first = tf.math.unsorted_segment_min(tf.where(is_mark, tf.size(text), place), run, runs)
-    last = tf.math.unsorted_segment_max(tf.where(is_mark, -1, place), run, runs)
-    return gap | (place <= tf.gather(first, run)) | (place > tf.gather(last, run))
+def _among(code_points, sorted_ones):
+    """Whether each code point is one of the sorted ones."""
+    place = tf.minimum(tf.searchsorted(sorted_ones, code_points), len(sorted_ones) - 1)
+    return tf.gather(sorted_ones, place) == code_points
 
 
 def _padded(names, texts, text, label, start, end, probability):

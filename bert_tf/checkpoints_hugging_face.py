@@ -4,6 +4,7 @@ Follows the files that `transformers` writes (`PreTrainedModel.save_pretrained`)
 `gamma`/`beta` of early files reads as `weight`/`bias`; other spellings of one activation read as one.
 """
 
+import ml_dtypes  # gives NumPy its bfloat16
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -36,8 +37,8 @@ def read(path):
     """The `Checkpoint` of a folder.
 
     Raises:
-        InputError: a damaged file, a missing shard, two tensors of one canonical name, or an MLM decoder that is not
-            tied to the word embeddings.
+        InputError: a damaged file, a missing shard, no tensors or one that is no float, two tensors of one canonical
+            name, or an MLM decoder that is not tied to the word embeddings.
     """
     values = read_json(path / "config.json")
     if isinstance(values.get("hidden_act"), str):
@@ -62,6 +63,11 @@ def read(path):
             passed_over.append(copy)
         else:
             tensors[original] = tensor
+    if not tensors:
+        raise InputError(f"{path} holds no tensors of a model; copy its weights there, or make them again")
+    for name, tensor in tensors.items():
+        if not np.issubdtype(tensor.dtype, np.floating) and tensor.dtype != ml_dtypes.bfloat16:
+            raise InputError(_not_floats(path, f"{name} as {tensor.dtype.name}"))
     return Checkpoint("Hugging Face directory", path / "config.json", values, tensors, passed_over=tuple(passed_over))
 
 
@@ -83,3 +89,12 @@ def _load(file):
         return load_file(file)
     except SafetensorError as error:
         raise InputError(f"{file} is damaged ({error}); restore it or make it again") from None
+    except AttributeError as error:  # what safetensors raises for a type of its list that NumPy has not, such as FP8
+        raise InputError(_not_floats(file, f"{error.name} numbers")) from None
+
+
+def _not_floats(where, what):
+    return (
+        f"{where} holds {what}, expected float32, float64, float16 or bfloat16; convert it to one of them where it was "
+        "quantized"
+    )

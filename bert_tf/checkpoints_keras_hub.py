@@ -63,12 +63,9 @@ def read(path):
     settings = read_json(path / "config.json")
     if settings.get("class_name") != "BertBackbone":
         raise InputError(f"{path} is a preset of {settings.get('class_name')!r}, expected a BertBackbone")
-    arguments = settings["config"]
-    values = {ours: arguments[theirs] for theirs, ours in _KEYS.items()}
-    values |= _FIXED | {
-        "hidden_dropout_prob": arguments["dropout"],
-        "attention_probs_dropout_prob": arguments["dropout"],
-    }
+    *sizes, dropout = _arguments(settings, path / "config.json", *_KEYS, "dropout")
+    values = dict(zip(_KEYS.values(), sizes, strict=True)) | _FIXED
+    values |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     stored = _read_h5(path / WEIGHTS)
     tensors = {}
     for group, name in _EMBEDDINGS.items():
@@ -83,16 +80,26 @@ def read(path):
     if (path / TASK).exists():
         task = read_json(path / TASK)
         head = _read_h5(path / TASK_WEIGHTS) if (path / TASK_WEIGHTS).exists() else {}
-        if task["class_name"] == "BertTextClassifier":
-            values["num_labels"] = task["config"]["num_classes"]
+        kind = task.get("class_name")
+        if kind == "BertTextClassifier":
+            (values["num_labels"],) = _arguments(task, path / TASK, "num_classes")
             _take_pair(head, tensors, "dense", "classifier")
-        elif task["class_name"] == "BertMaskedLM":
+        elif kind == "BertMaskedLM":
             _take_pair(head, tensors, "masked_lm_head/_intermediate_dense", "cls.predictions.transform.dense")
             _take_pair(head, tensors, "masked_lm_head/_intermediate_layer_norm", "cls.predictions.transform.LayerNorm")
             _take(head, tensors, "masked_lm_head", {0: "cls.predictions.bias"})
-        stored |= {f"{task['class_name']}/{name}": tensor for name, tensor in head.items()}
+        stored |= {f"{kind}/{name}": tensor for name, tensor in head.items()}
     sources = dict.fromkeys(_FIXED, "bert_backbone.py")
     return Checkpoint("KerasHub preset", path / "config.json", values, tensors | stored, sources)
+
+
+def _arguments(saved, file, *names):
+    """The constructor arguments of these names, of an object as Keras saved it in a file."""
+    arguments = saved.get("config")
+    missing = [name for name in names if not isinstance(arguments, dict) or name not in arguments]
+    if missing:
+        raise InputError(f"{file} lacks {', '.join(missing)} in its config; save the preset again with save_to_preset")
+    return [arguments[name] for name in names]
 
 
 def _read_h5(path):

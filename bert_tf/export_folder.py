@@ -29,7 +29,8 @@ def check_export(path, model, tokenizer, pair, max_length):
 
     Raises:
         InputError: Keras does not run on TensorFlow, `path` holds something else, the vocabulary is larger than the
-            model's, the length is beyond its positions, or a pair needs a second segment that it does not have.
+            model's, the length is beyond its positions, a pair needs a second segment that it does not have, or a
+            weight is NaN or infinite.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow":
@@ -49,6 +50,12 @@ def check_export(path, model, tokenizer, pair, max_length):
         raise InputError(f"max_length {max_length} is beyond max_position_embeddings {limit}; give at most {limit}")
     if pair and config.type_vocab_size < 2:
         raise InputError("a pair of texts needs two segments, and the model has type_vocab_size 1; export single texts")
+    broken = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
+    if broken:
+        raise InputError(
+            f"{len(broken)} of {len(model.weights)} weights hold NaN or infinity, {broken[0]} first; export an earlier "
+            "checkpoint, or train again at a smaller learning rate"
+        )
 
 
 def write_card(folder, model, tokenizer, contents):

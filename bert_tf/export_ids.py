@@ -37,7 +37,8 @@ def export_ids(path, model, tokenizer, form, *, max_length, int8=False, card=Non
         texts, as a share of the largest, "milliseconds": for one short text}.
 
     Raises:
-        InputError: the packages of the extra are missing; see `bert_tf.export_folder.check_export`.
+        InputError: the packages of the extra are missing, ONNX is to hold relative positions beyond those of the model;
+            see `bert_tf.export_folder.check_export`.
     """
     with needed(f"the format {form}", form):
         form = importlib.import_module(f"bert_tf.{form}_format")

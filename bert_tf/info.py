@@ -27,7 +27,7 @@ def describe(path):
     labels, settings and tokenizer ({name: [value, the file it came from or "default"]}), vocabulary, passed_over.
 
     Raises:
-        InputError: no checkpoint there, a damaged one, or settings that are not those of a BERT.
+        InputError: no checkpoint there, a damaged one, or settings or labels that are not those of a BERT.
     """
     folder = model_directory(path)
     checkpoint = read_checkpoint(folder)
@@ -39,7 +39,6 @@ def describe(path):
         part = next((part for prefix, part in _PARTS.items() if name.startswith(prefix)), "other")
         parameters[part] += tensor.size
         stored_as[tensor.dtype.name] += tensor.size
-    labels = values.get("id2label") or {}
     return {
         "path": str(folder),
         "format": checkpoint.kind,
@@ -47,7 +46,7 @@ def describe(path):
         "parameters": {part: parameters[part] for part in (*_PARTS.values(), "other") if parameters[part]},
         "stored_as": dict(stored_as),
         "bytes": sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
-        "labels": [labels[key] for key in sorted(labels, key=int)],
+        "labels": _labels(values, checkpoint.config_path),
         "settings": {
             field.name: [getattr(config, field.name), sources.get(field.name, "default")]
             for field in dataclasses.fields(BertConfig)
@@ -56,6 +55,16 @@ def describe(path):
         **_describe_tokenizer(folder),
         "passed_over": sorted(checkpoint.passed_over),
     }
+
+
+def _labels(values, source):
+    """The names of the labels in the order of their numbers."""
+    labels = wrong = values.get("id2label") or {}
+    if isinstance(labels, dict):
+        wrong = {number: name for number, name in labels.items() if not number.isdecimal() or not isinstance(name, str)}
+    if wrong:
+        raise InputError(f'{source}: id2label must be names by number such as {{"0": "no", "1": "yes"}}, got {wrong!r}')
+    return [labels[number] for number in sorted(labels, key=int)]
 
 
 def _describe_tokenizer(folder):

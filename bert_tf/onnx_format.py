@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from bert_tf.errors import InputError
 from bert_tf.onnx_graph import onnx_model
 
 NAME, FILE, PADDING = "onnx", "model.onnx", "longest"
@@ -18,7 +19,16 @@ def write(model, file, *, int8, max_length):
 
     The kernels use seven of the eight bits: on processors with AVX2 but without VNNI, ONNX Runtime adds two products in
     16 bits, where those of eight bits are cut off ("reduce_range" in its documentation of quantization).
+
+    Raises:
+        InputError: `max_length` is beyond the positions.
     """
+    limit = model.config.max_position_embeddings
+    if max_length > limit:  # only relative positions come here with more: the graph holds their bias as one table
+        raise InputError(
+            f"max_length {max_length} is beyond max_position_embeddings {limit}, as far as the relative positions of "
+            f"an ONNX graph go; give at most {limit}, or another format"
+        )
     onnx.save(onnx_model(model), file)
     if int8:
         logging.getLogger("root").addFilter(_is_no_advice)

@@ -3,18 +3,10 @@
 import tensorflow as tf
 
 
-def cut_spans(texts, text, begins, ends):
-    """Cuts K stretches out of texts.
-
-    Args:
-        texts: (B,) string, of any bytes: a faulty sequence is one U+FFFD, as the tokenizer counts it.
-        text: (K,) int32, the number of the text of each stretch.
-        begins, ends: (K,) int32, in code points.
-
-    Returns:
-        (K,) string.
-    """
-    splits, code_points = tf.raw_ops.UnicodeDecode(
+def code_points_of(texts):
+    """(splits (B + 1,), code points) of texts (B,) of any bytes: a faulty sequence is one U+FFFD, as the tokenizer
+    counts it."""
+    return tf.raw_ops.UnicodeDecode(
         input=texts,
         input_encoding="UTF-8",
         errors="replace",
@@ -22,6 +14,20 @@ def cut_spans(texts, text, begins, ends):
         replace_control_characters=False,
         Tsplits=tf.int32,
     )
+
+
+def cut_spans(texts, text, begins, ends):
+    """Cuts K stretches out of texts.
+
+    Args:
+        texts: (B,) string, of any bytes.
+        text: (K,) int32, the number of the text of each stretch.
+        begins, ends: (K,) int32, in code points.
+
+    Returns:
+        (K,) string.
+    """
+    splits, code_points = code_points_of(texts)
     start = tf.gather(splits, text)
     span_splits, places = tf.raw_ops.RaggedRange(starts=start + begins, limits=start + ends, deltas=1, Tsplits=tf.int32)
     return tf.raw_ops.UnicodeEncode(

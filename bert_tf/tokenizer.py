@@ -146,9 +146,9 @@ class BertTokenizer(tf.Module):
             the token begins and ends in its text, in code points, (0, 0) for added special tokens and padding.
 
         Raises:
-            InputError: texts that are no strings, another number of pairs than of texts, an unknown padding, or a
-                max_length that leaves no room for the special tokens. In a graph whose shapes are not known, another
-                number of pairs raises tf.errors.InvalidArgumentError when it runs.
+            InputError: texts that are no strings, another number of pairs than of texts, an unknown padding, a
+                max_length that leaves no room for the special tokens, or one to pad to that is beyond int32. In a graph
+                whose shapes are not known, another number of pairs raises tf.errors.InvalidArgumentError when it runs.
         """
         texts = [_string_vector(texts, "texts")]
         if text_pairs is not None:
@@ -243,7 +243,14 @@ class BertTokenizer(tf.Module):
             raise InputError(f"max_length must be an int or None, got {max_length!r}")
         if max_length < added:
             raise InputError(f"max_length {max_length} leaves no room for the {added} special tokens of a row")
-        return int(max_length), int(max_length) if padding == "max_length" else None
+        if padding == "longest":
+            return min(int(max_length), tf.int32.max), None  # no row is longer
+        if max_length > tf.int32.max:
+            raise InputError(
+                f'padding="max_length" needs a max_length of at most {tf.int32.max}, got {max_length}; give one, or a '
+                "tokenizer with a smaller model_max_length"
+            )
+        return int(max_length), int(max_length)
 
     def _encode(self, texts, max_length, width, return_offsets):
         """The graph of `__call__`: one or two string vectors, and the arguments of `model_inputs`."""

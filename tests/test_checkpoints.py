@@ -94,6 +94,30 @@ def test_a_damaged_file_stops(tmp_path):
         read_checkpoint(folder)
 
 
+def test_a_file_without_tensors_stops(tmp_path):
+    folder = write_hugging_face(tmp_path / "m", "BertModel", {})
+    with pytest.raises(InputError, match=rf"^{folder} holds no tensors of a model; copy"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool", "complex64"])
+def test_tensors_that_are_no_floats_stop(tmp_path, dtype):
+    tensors = encoder_tensors()
+    tensors["bert.pooler.dense.weight"] = tensors["bert.pooler.dense.weight"].astype(dtype)
+    folder = write_hugging_face(tmp_path / "m", "BertModel", tensors)
+    with pytest.raises(InputError, match=rf"^{folder} holds bert\.pooler\.dense\.weight as {dtype}, expected float32"):
+        read_checkpoint(folder)
+
+
+def test_eight_bit_floats_stop(tmp_path):
+    """Written by hand, as NumPy's writer has no such type."""
+    folder = write_hugging_face(tmp_path / "m", "BertModel", {})
+    header = b'{"bert.pooler.dense.bias":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}'
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(InputError, match=r"model\.safetensors holds float8_e4m3fn numbers, expected float32, float64"):
+        read_checkpoint(folder)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_floats_keep_their_bits_and_the_model_computes_in_float32(tmp_path, dtype):
     half = {name: tensor.astype(dtype) for name, tensor in encoder_tensors().items()}
@@ -323,6 +347,27 @@ def test_a_preset_of_another_architecture_stops(tmp_path):
     (folder / "config.json").write_text(json.dumps({"class_name": "GemmaBackbone", "config": {}}))
     with pytest.raises(InputError, match="is a preset of 'GemmaBackbone', expected a BertBackbone"):
         read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["num_heads", "dropout"])
+def test_a_preset_that_lacks_a_setting_stops(tmp_path, name):
+    folder = write_keras_hub(tmp_path / "m", encoder_tensors())
+    saved = json.loads((folder / "config.json").read_text())
+    del saved["config"][name]
+    (folder / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(InputError, match=rf"config\.json lacks {name} in its config; save the preset again"):
+        read_checkpoint(folder)
+    (folder / "config.json").write_text('{"class_name": "BertBackbone"}')
+    with pytest.raises(InputError, match=r"lacks vocabulary_size, .*, num_segments, dropout in its config"):
+        read_checkpoint(folder)
+
+
+def test_a_preset_whose_task_lacks_its_classes_stops(tmp_path):
+    folder = write_keras_hub(tmp_path / "m", encoder_tensors(), {}, {"class_name": "BertTextClassifier", "config": {}})
+    with pytest.raises(InputError, match=r"task\.json lacks num_classes in its config"):
+        read_checkpoint(folder)
+    (folder / "task.json").write_text("{}")
+    assert_same(read_checkpoint(folder).tensors, encoder_tensors())
 
 
 def test_a_damaged_preset_stops(tmp_path):

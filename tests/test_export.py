@@ -316,7 +316,8 @@ def test_jax_stops_with_a_sentence(exported, tmp_path, capsys, monkeypatch):
     assert "export needs Keras on TensorFlow, and it runs on jax; set KERAS_BACKEND=tensorflow" in sentence
 
 
-def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [1.0, np.nan])
+def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, monkeypatch, step):
     from bert_tf import export
     from bert_tf.answers import ClassificationAnswers
 
@@ -327,7 +328,7 @@ def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, m
 
         def __call__(self, outputs, rows):
             self.calls += 1
-            return {"logits": outputs["logits"] + self.calls}
+            return {"logits": outputs["logits"] + self.calls * step}
 
     model = BertForSequenceClassification.from_pretrained(exported[0] / "classifier")
     tokenizer = BertTokenizer.from_pretrained(exported[0] / "classifier")
@@ -336,15 +337,20 @@ def test_a_written_model_that_differs_never_takes_its_name(exported, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_written_model_of_no_numbers_never_takes_its_name(exported, tmp_path):
-    from bert_tf import export
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_not_written(exported, tmp_path, value):
     from bert_tf.answers import ClassificationAnswers
+    from bert_tf.export import export_saved_model
+    from bert_tf.export_ids import export_ids
 
     model = BertForSequenceClassification.from_pretrained(exported[0] / "classifier")
-    model.output_dense.bias.assign(np.full(3, np.nan))
+    model.output_dense.bias.assign([0, value, 0])
     tokenizer = BertTokenizer.from_pretrained(exported[0] / "classifier")
-    with pytest.raises(RuntimeError, match="differs from the Python model by nan"):
-        export.export_saved_model(tmp_path / "o", model, tokenizer, ClassificationAnswers(LABELS))
+    sentence = rf"^1 of {len(model.weights)} weights hold NaN or infinity, .*bias first; export an earlier checkpoint"
+    with pytest.raises(InputError, match=sentence):
+        export_saved_model(tmp_path / "o", model, tokenizer, ClassificationAnswers(LABELS))
+    with pytest.raises(InputError, match=sentence):
+        export_ids(tmp_path / "o", model, tokenizer, "onnx", max_length=9)
     assert list(tmp_path.iterdir()) == []
 
 

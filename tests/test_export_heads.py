@@ -11,6 +11,7 @@ import pydoc_data.topics
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import keras
@@ -323,6 +324,32 @@ def test_words_of_hard_texts(exported):
     assert words[5][0] == "not"
     assert "good" in words[5]
     assert words[7] == ["[MASK]", "[MASK]", "and", "[UNK]", ".", ".", ".", "!", "?"]
+
+
+def test_words_are_those_of_the_text_whatever_the_tokenizer_drops_or_does_not_know():
+    """A gap between tokens is white space only where there is some; marks are marks as unknown tokens too."""
+    import tensorflow as tf
+
+    from bert_tf.answers_tags import TagAnswers
+
+    known = "zo ##ete ##e ##te lives co ##operate in oslo a ##a".split()
+    tokenizer, answers = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *known]), TagAnswers(TAGS)
+    expected = {
+        unicodedata.normalize("NFD", "zoëte lives"): [unicodedata.normalize("NFD", "zoëte"), "lives"],
+        "co\xadoperate in oslo": ["co\xadoperate", "in", "oslo"],
+        "a\u200ba \u200b in": ["a\u200ba", "in"],
+        "“oslo” … (in), xyz…": ["“", "oslo", "”", "…", "(", "in", ")", ",", "xyz", "…"],
+        "in\u3000oslo\u2028a-a": ["in", "oslo", "a-a"],
+        "[MASK] “[MASK]”": ["[MASK]", "“", "[MASK]", "”"],
+    }
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def serve(texts):
+        rows = answers.rows(tokenizer, (texts,), LENGTH)
+        return answers({"logits": tf.one_hot(rows["input_ids"], len(TAGS))}, rows)
+
+    words = [[word.decode() for word in row if word] for row in serve(tf.constant(list(expected)))["words"].numpy()]
+    assert words == list(expected.values())
 
 
 def test_answers_to_questions(exported, models, tokenizer, texts):

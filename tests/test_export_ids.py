@@ -194,3 +194,17 @@ def test_the_folder_of_something_else_is_kept(run, tmp_path):
     (tmp_path / "thesis.txt").write_text("words")
     with pytest.raises(InputError, match="holds files and no model_card"):
         export_ids(tmp_path, run[1], BertTokenizer(VOCABULARY), "onnx", max_length=21)
+
+
+def test_relative_positions_beyond_the_graph_are_refused(tmp_path):
+    """The model itself and LiteRT have no such limit: the bias of an ONNX graph is a table for 33 positions."""
+    from bert_tf.export_ids import export_ids
+
+    model, tokenizer = small_model(BertModel, position_embedding_type="relative"), BertTokenizer(VOCABULARY)
+    with pytest.raises(
+        InputError, match=r"max_length 34 is beyond max_position_embeddings 33, .*ONNX.*give at most 33"
+    ):
+        export_ids(tmp_path / "o", model, tokenizer, "onnx", max_length=34)
+    assert list(tmp_path.iterdir()) == []
+    export_ids(tmp_path / "o", model, tokenizer, "onnx", max_length=33)
+    export_ids(tmp_path / "o", model, tokenizer, "litert", max_length=34)

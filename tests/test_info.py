@@ -144,3 +144,29 @@ def test_the_command_refuses_what_is_no_checkpoint(tmp_path, capsys):
     folder = write_hugging_face(tmp_path / "m", "BertModel", encoder_tensors(), hidden_sise=3)
     assert main(["info", str(folder)]) == 2
     assert "has the unknown key 'hidden_sise'; the nearest known key is 'hidden_size'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ({"0": "a", "one": "b"}, "{'one': 'b'}"),
+        ({"0": "a", "1": 7}, "{'1': 7}"),
+        (["a", "b"], "['a', 'b']"),
+    ],
+)
+def test_labels_that_are_no_names_by_number(tmp_path, capsys, labels, shown):
+    folder = write_hugging_face(tmp_path / "m", "BertModel", encoder_tensors(), id2label=labels)
+    assert main(["info", str(folder)]) == 2
+    expected = f'config.json: id2label must be names by number such as {{"0": "no", "1": "yes"}}, got {shown}\n'
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_bfloat16_is_read_where_nothing_else_imports_it(tmp_path):
+    """NumPy has that type only by `ml_dtypes`, which this process has imported already."""
+    tensors = {name: tensor.astype(ml_dtypes.bfloat16) for name, tensor in encoder_tensors().items()}
+    folder = write_hugging_face(tmp_path / "m", "BertModel", tensors)
+    printed = subprocess.run(
+        [sys.executable, "-m", "bert_tf", "info", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert "bfloat16" in printed.stdout

@@ -1,6 +1,8 @@
 """The parts of the server: batches by length, the JSON of TensorFlow Serving, answers without padding, limits."""
 
+import asyncio
 import threading
+import types
 
 import keras
 import numpy as np
@@ -137,6 +139,7 @@ def test_requests():
         (b'{"instances": [{}]}', "instances[0] lacks the field 'text'"),
         (b'{"instances": [{"text": null}]}', "instances[0], text must be a string, got NoneType"),
         (b'{"instances": [{"b64": "%"}]}', "instances[0], text is not base64"),
+        ('{"instances": [{"b64": "é"}]}'.encode(), "instances[0], text is not base64"),
         (b'{"instances": [], "signature_name": "ids"}', "signature_name must be 'serving_default', got 'ids'"),
         (b'{"inputs": {"text": ["a"], "b": ["c", "d"]}}', "must have one length, got [1, 2]"),
     ],
@@ -159,6 +162,34 @@ def test_limits():
     with pytest.raises(InputError, match="max_queue must be at least 1, got 0"):
         Limits(max_queue=0)
     Limits(max_wait_ms=0)
+
+
+def test_a_client_that_hangs_up_is_no_fault():
+    """In the midst of the body: nothing is raised into the server's log, and it counts as a faulty request."""
+    from bert_tf.serving.app import make_app
+
+    app = make_app(types.SimpleNamespace(answers=None, inputs=("text",)))
+
+    async def ask(method, path, *events):
+        events, sent = iter(events), []
+
+        async def receive():
+            return next(events)
+
+        async def send(message):
+            sent.append(message)
+
+        await app({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}, receive, send)
+        return sent[0]["status"], sent[1]["body"]
+
+    begun = {"type": "http.request", "body": b'{"instances": [', "more_body": True}
+    for verb in ("predict", "attention"):
+        status, body = asyncio.run(ask("POST", f"/v1/models/bert:{verb}", begun, {"type": "http.disconnect"}))
+        assert (status, body) == (400, b'{"error":"the client hung up after 15 bytes of the body"}')
+    _, metrics = asyncio.run(ask("GET", "/metrics"))
+    assert b'bert_tf_requests_total{status="400"} 1.0' in metrics
+    assert b'status="500"' not in metrics
+    app.state.batcher.close()
 
 
 # Exports

@@ -109,6 +109,9 @@ def test_longest_first_truncation(tokenizer):
     assert ids(tokenizer, long, text_pairs=long, max_length=6) == [CLS, THE, SEP, THE, CAT, SEP]
     assert ids(tokenizer, long, max_length=4) == [CLS, THE, CAT, SEP]
     assert ids(tokenizer, long, max_length=2) == [CLS, SEP]
+    for no_limit in (2**31 - 1, 2**31, 2**40, 10**30):
+        assert ids(tokenizer, long, max_length=no_limit) == ids(tokenizer, long)
+        assert ids(tokenizer, long, text_pairs=short, max_length=no_limit) == ids(tokenizer, long, text_pairs=short)
     assert ids(tokenizer, long, text_pairs=long, max_length=3) == [CLS, SEP, SEP]
 
 
@@ -183,6 +186,10 @@ def test_in_a_data_pipeline(tokenizer):
         (lambda t: t(["a", "b"], ["c"]), "expected as many text_pairs as texts (2), got 1"),
         (lambda t: t("a", max_length=1), "max_length 1 leaves no room for the 2 special tokens"),
         (lambda t: t("a", "b", max_length=2), "max_length 2 leaves no room for the 3 special tokens"),
+        (
+            lambda t: t("a", max_length=2**31, padding="max_length"),
+            "a max_length of at most 2147483647, got 2147483648",
+        ),
         (lambda t: t("a", max_length="8"), "max_length must be an int or None, got '8'"),
         (lambda t: t("a", padding=True), 'padding must be "longest" or "max_length", got True'),
         (lambda t: t.decode([0, 14]), "id 14 is not in the vocabulary: ids are 0 to 13"),

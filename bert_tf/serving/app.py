@@ -6,8 +6,8 @@
     POST /v1/models/NAME:attention   {"instance": {…}, "layer": 0, "head": 0} -> {"tokens": […], "weights": [[…]]}
     GET  /healthz  /metrics  /
 
-An error is {"error": "one sentence"}: 400 for what is asked, 408 for a body that does not come, 413 for one too large,
-503 with Retry-After where the queue is full.
+An error is {"error": "one sentence"}: 400 for what is asked, or a client that hangs up in the midst of it, 408 for a
+body that does not come, 413 for one too large, 503 with Retry-After where the queue is full.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -141,6 +142,8 @@ async def _body(request, limits):
                         break
                 else:
                     parts.append(part)
+    except ClientDisconnect:
+        raise HTTPException(400, f"the client hung up after {size} bytes of the body") from None
     except TimeoutError:
         sentence = f"the body did not come in {limits.body_seconds:g} seconds"
         sentence += f": {size} of {declared} bytes" if declared else ""

@@ -8,7 +8,6 @@ A string may be {"b64": "…"}, for bytes that are no text. An answer of one out
 """
 
 import base64
-import binascii
 import json
 
 from bert_tf.errors import InputError
@@ -100,7 +99,7 @@ def _text(value, where):
     if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
         try:
             return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InputError(f"{where} is not base64: {error}") from None
     if not isinstance(value, str):
         raise InputError(f"{where} must be a string, got {type(value).__name__}")
