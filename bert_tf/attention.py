@@ -12,7 +12,7 @@ from keras import ops
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
 from bert_tf.errors import InputError
-from bert_tf.fused import fused, fused_product
+from bert_tf.fused import add_bias, fused, fused_product, matmul_transposed
 
 # Added to the scores of keys that may not be seen. Finite, so that a row with no visible key gives equal
 # probabilities instead of NaN; in float32 exp(-1e9 - max) is exactly 0 beside any visible key.
@@ -34,16 +34,26 @@ def kernel_of(dense, dtype):
 
 @functools.cache
 def _split_heads(heads, scale):
-    """The function (x (B, S, 3H), and a bias (3H,)) -> query · scale, key, value of x + bias, each (B, N, S, D)."""
+    """Two functions, the second of the gradients of the first one's results -> the gradient of x.
+
+    The first is (x (B, S, 3H), and a bias (3H,)) -> query · scale, key, value of x + bias, each (B, N, S, D).
+    """
 
     def split_heads(x, *bias):
         length, head_size = ops.shape(x)[1], x.shape[-1] // (3 * heads)
         parts = x + ops.cast(bias[0], x.dtype) if bias else x
         parts = ops.reshape(parts, (-1, length, 3, heads, head_size))
-        query, key, value = (ops.transpose(part, (0, 2, 1, 3)) for part in ops.unstack(parts, 3, axis=2))
+        query, key, value = (swapped(part) for part in ops.unstack(parts, 3, axis=2))
         return query * ops.cast(scale, x.dtype), key, value
 
-    return split_heads
+    def transpose(query, key, value):
+        parts = (swapped(part) for part in (query * ops.cast(scale, query.dtype), key, value))
+        return ops.reshape(ops.stack(list(parts), axis=2), (-1, ops.shape(query)[2], 3 * heads * query.shape[-1]))
+
+    def swapped(part):
+        return ops.transpose(part, (0, 2, 1, 3))
+
+    return split_heads, transpose
 
 
 @functools.cache
@@ -120,7 +130,7 @@ class MultiHeadAttention(keras.layers.Layer):
         length = ops.shape(hidden)[1]
         head_size = self.hidden_size // self.num_attention_heads
         query, key, value = self.project(hidden, head_size**-0.5, training=training)
-        scores = ops.einsum("bnqd,bnkd->bnqk", query, key)
+        scores = matmul_transposed(query, key)
         probabilities = ops.softmax(ops.cast(scores, "float32") + bias, axis=-1)
         seeds = self.dropout.seeds(training)
         if training:
@@ -128,16 +138,23 @@ class MultiHeadAttention(keras.layers.Layer):
             context = times_value(value, scores, bias, *seeds)
         else:
             context = ops.matmul(ops.cast(probabilities, self.compute_dtype), value)
-        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, length, self.hidden_size))
-        return self.output_dense(context), probabilities
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.hidden_size))  # (B S, H)
+        if training:
+            output = ops.matmul(context, kernel_of(self.output_dense, context.dtype))
+            output = add_bias(output, self.output_dense.bias)
+        else:
+            output = self.output_dense(context)
+        return ops.reshape(output, (-1, length, self.hidden_size)), probabilities
 
     def project(self, hidden, scale=1.0, training=None):
         """(B, S, H) -> query · scale, key, value, each (B, N, S, D)."""
-        function = _split_heads(self.num_attention_heads, scale)
+        split_heads, transpose = _split_heads(self.num_attention_heads, scale)
         if training:
-            parts = ops.matmul(hidden, kernel_of(self.qkv, hidden.dtype))
-            return fused(function, linear=True)(parts, self.qkv.bias)
-        return function(self.qkv(hidden))
+            rows = ops.reshape(hidden, (-1, self.hidden_size))
+            parts = ops.matmul(rows, kernel_of(self.qkv, hidden.dtype))
+            parts = ops.reshape(parts, (-1, ops.shape(hidden)[1], 3 * self.hidden_size))
+            return fused(split_heads, added=(1,), transpose=transpose)(parts, self.qkv.bias)
+        return split_heads(self.qkv(hidden))
 
     def get_config(self):
         return super().get_config() | {

@@ -12,7 +12,7 @@ from keras import ops
 from bert_tf.attention import MultiHeadAttention, kernel_of
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
-from bert_tf.fused import fused, fused_product
+from bert_tf.fused import add_bias, fused, fused_product
 
 # The activations by their names in config.json. "gelu" is exact, x Φ(x) with erf, as in Hugging Face; "gelu_new" is the
 # tanh form that google-research/bert computes. The checkpoint's config decides between them.
@@ -27,7 +27,7 @@ ACTIVATIONS = {
 
 @functools.cache
 def _activation(name):
-    """The function (x (B, S, I), and a bias (I,)) -> activation(x + bias), computed in float32."""
+    """The function (x (…, I), and a bias (I,)) -> activation(x + bias), computed in float32."""
 
     def activation(x, *bias):
         wide = ops.cast(x, "float32")
@@ -70,10 +70,11 @@ class FeedForward(keras.layers.Layer):
         activation = _activation(self.hidden_act)
         if not training:
             return self.output_dense(activation(self.intermediate(hidden)))
-        expanded = ops.matmul(hidden, kernel_of(self.intermediate, hidden.dtype))  # (B, S, I)
-        kernel = kernel_of(self.output_dense, hidden.dtype)
-        output = fused_product(activation)(kernel, expanded, self.intermediate.bias)
-        return output + ops.cast(self.output_dense.bias, output.dtype)
+        rows = ops.reshape(hidden, (-1, self.hidden_size))
+        expanded = ops.matmul(rows, kernel_of(self.intermediate, rows.dtype))  # (B S, I)
+        kernel = kernel_of(self.output_dense, rows.dtype)
+        output = fused_product(activation, added=(1,))(kernel, expanded, self.intermediate.bias)
+        return ops.reshape(add_bias(output, self.output_dense.bias), ops.shape(hidden))
 
     def get_config(self):
         return super().get_config() | {

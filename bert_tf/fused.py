@@ -12,7 +12,7 @@ import itertools
 import keras
 
 
-def fused(function, linear=False):
+def fused(function, added=(), transpose=None):
     """`function` of tensors, and its gradient, each compiled as one where that pays: on TensorFlow without a GPU.
 
     Elsewhere it is the function itself: JAX, and TensorFlow on a GPU, compile the whole step. The gradient computes
@@ -21,9 +21,12 @@ def fused(function, linear=False):
     Args:
         function: of tensors alone, with one result or a tuple; made of Keras operations. It must be the same object at
             every call, as it is compiled once for each set of shapes.
-        linear: the gradient does not depend on the arguments, which then are not kept in memory either.
+        added: the places of arguments that are added to the first, broadcast, such as a bias: theirs is its gradient,
+            summed, which is cheaper than to sum what is computed once more.
+        transpose: (the gradients of the results) -> the gradient of the first argument, of a function that is linear in
+            it and has no others but those in `added`. No argument is kept in memory then.
     """
-    return _fused(function, linear) if _pays() else function
+    return _fused(function, tuple(added), transpose) if _pays() else function
 
 
 def fused_product(function, forward=None, backward=None, added=()):
@@ -36,8 +39,7 @@ def fused_product(function, forward=None, backward=None, added=()):
         forward, backward: the gradient written out, that of the first argument, where XLA's own would be slow:
             (*arguments) -> (the same result, what the backward pass needs of it); (the gradient of the result, what was
             kept, *arguments) -> (the gradient of the first argument, the result again).
-        added: with them, the places of arguments that are added to the first, broadcast: theirs is its gradient,
-            summed, and left out of a graph that has no use for it.
+        added: as in `fused`.
     """
     if _pays():
         return _fused_product(function, forward, backward, tuple(added))
@@ -55,6 +57,11 @@ def fused_with_gradient(function, forward, backward):
     return _fused_with_gradient(forward, backward) if _pays() else function
 
 
+def add_bias(x, bias):
+    """x (…, H) + bias (H,), as x; where chains are compiled, oneDNN joins it to the matrix product that x is."""
+    return _add_bias()(x, bias) if _pays() else x + keras.ops.cast(bias, x.dtype)
+
+
 def compiled(function):
     """`fused` for a function that has several results and needs no gradient."""
     return _compiled(function) if _pays() else function
@@ -67,6 +74,15 @@ def _pays():
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
+
+
+def matmul_transposed(x, y):
+    """x (…, M, K) · yᵀ of y (…, N, K); on TensorFlow the gradient of y is not transposed afterwards either."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.matmul(x, keras.ops.swapaxes(y, -1, -2))
+    import tensorflow as tf
+
+    return tf.matmul(x, y, transpose_b=True)
 
 
 def sum_of_squares(tensors):
@@ -97,13 +113,29 @@ def _compiled(function):
 
 
 @functools.cache
-def _fused(function, linear):
+def _add_bias():
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def call(x, bias):
+        def gradient(upstream):
+            return upstream, _summed(upstream, bias)
+
+        return tf.nn.bias_add(x, tf.cast(bias, x.dtype)), gradient
+
+    return lambda x, bias: call(x, tf.convert_to_tensor(bias))
+
+
+@functools.cache
+def _fused(function, added, transpose):
     import tensorflow as tf
 
     @tf.custom_gradient
     def call(*arguments):
         def gradient(*upstream):
-            return _gradients(function, arguments, upstream, linear=linear)
+            if transpose is None:
+                return _gradients(function, arguments, upstream, added)
+            return _with_sums(_compiled(transpose)(*upstream), arguments, added)
 
         return _compiled(function)(*arguments), gradient
 
@@ -120,15 +152,9 @@ def _fused_product(function, forward, backward, added):
     def gradients(upstream, kept, arguments):
         """[the gradient of each argument, the result again]"""
         if backward is None:
-            return _gradients(function, arguments, (upstream,), again=True)
+            return _gradients(function, arguments, (upstream,), added, again=True)
         first, again = _compiled(backward)(upstream, kept, *arguments)
-        of_added = [summed(first, argument) if place in added else None for place, argument in enumerate(arguments)]
-        return [first, *of_added[1:], again]
-
-    def summed(x, argument):
-        """Over the axes that the argument was broadcast along."""
-        axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(argument)).r1
-        return tf.reshape(tf.reduce_sum(tf.cast(x, argument.dtype), axes), tf.shape(argument))
+        return [*_with_sums(first, arguments, added), again]
 
     def rows(x, other):
         """(…, H) -> (-1, H) where the other factor is one matrix for all."""
@@ -166,30 +192,24 @@ def _fused_with_gradient(forward, backward):
     return lambda *arguments: call(*map(tf.convert_to_tensor, arguments))
 
 
-def _gradients(function, arguments, upstream, linear=False, again=False):
+def _gradients(function, arguments, upstream, added, again=False):
     """A list: the gradient of each argument, None of integers; with `again` the result after them."""
-    specs = None
-    if linear and all(argument.shape.is_fully_defined() for argument in arguments):
-        specs, arguments = tuple((tuple(argument.shape), argument.dtype) for argument in arguments), ()
-    dtypes = [dtype for _, dtype in specs] if specs else [argument.dtype for argument in arguments]
-    places = tuple(place for place, dtype in enumerate(dtypes) if dtype.is_floating)
-    values = _backward(function, places, specs, again)(arguments, upstream)
+    dtypes = [argument.dtype for argument in arguments]
+    places = tuple(place for place, dtype in enumerate(dtypes) if dtype.is_floating and place not in added)
+    values = _backward(function, places, again)(arguments, upstream)
     found = dict(zip(places, values, strict=False))
+    found |= {place: _summed(found[0], arguments[place]) for place in added}
     return [found.get(place) for place in range(len(dtypes))] + values[len(places) :]
 
 
 @functools.cache
-def _backward(function, places, specs, again):
-    """(arguments, gradients of the results) -> the gradients at these places, with `again` the result after them.
-
-    Args:
-        specs: shapes and dtypes of the arguments where their values do not matter, and are not passed; else None.
-    """
+def _backward(function, places, again):
+    """(arguments, gradients of the results) -> the gradients at these places, with `again` the result after them."""
     import tensorflow as tf
 
     def backward(arguments, upstream):
-        # A vector, such as a bias, is spread over all rows of the first argument: XLA's own sum over them is slow.
-        arguments = [tf.zeros(shape, dtype) for shape, dtype in specs] if specs else list(arguments)
+        # A vector, such as a scale, is spread over all rows of the first argument: XLA's own sum over them is slow.
+        arguments = list(arguments)
         vectors = [arguments[place].shape.rank == 1 for place in places]
         for place in itertools.compress(places, vectors):
             arguments[place] = tf.broadcast_to(arguments[place], tf.shape(arguments[0]))
@@ -198,14 +218,35 @@ def _backward(function, places, specs, again):
             tape.watch(asked)
             result = function(*arguments)
         found = tape.gradient(result, asked, upstream if isinstance(result, tuple) else upstream[0])
-        found = [sum_of_rows(one) if vector else one for one, vector in zip(found, vectors, strict=True)]
+        found = [
+            tf.cast(_sum_of_rows(one), one.dtype) if vector else one for one, vector in zip(found, vectors, strict=True)
+        ]
         return [*found, result] if again else found
 
-    def sum_of_rows(x):
-        """(…, H) -> (H,): halves are added to halves, as long as they are even, which keeps to whole vectors."""
-        rows = tf.cast(tf.reshape(x, (-1, x.shape[-1])), tf.float32)
-        while rows.shape[0] and rows.shape[0] % 2 == 0:
-            rows = rows[: rows.shape[0] // 2] + rows[rows.shape[0] // 2 :]
-        return tf.cast(tf.reduce_sum(rows, axis=0), x.dtype)
-
     return _compiled(backward)
+
+
+def _with_sums(first, arguments, added):
+    """The gradients of all arguments from that of the first, on which those in `added` depend; None of the others."""
+    return [
+        first,
+        *(_summed(first, arguments[place]) if place in added else None for place in range(1, len(arguments))),
+    ]
+
+
+def _summed(x, argument):
+    """x summed over the axes that the argument was broadcast along, as the argument."""
+    import tensorflow as tf
+
+    if argument.shape.rank == 1 and argument.shape[0] == x.shape[-1]:
+        return tf.cast(_compiled(_sum_of_rows)(x), argument.dtype)
+    axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(argument)).r1
+    return tf.reshape(tf.reduce_sum(tf.cast(x, argument.dtype), axes), tf.shape(argument))
+
+
+def _sum_of_rows(x):
+    """(…, H) -> (H,) float32: halves are added to halves, as long as they are even, which keeps to whole vectors."""
+    rows = keras.ops.cast(keras.ops.reshape(x, (-1, x.shape[-1])), "float32")
+    while rows.shape[0] and rows.shape[0] % 2 == 0:
+        rows = rows[: rows.shape[0] // 2] + rows[rows.shape[0] // 2 :]
+    return keras.ops.sum(rows, axis=0)

@@ -9,6 +9,7 @@ from keras import ops
 
 from bert_tf.embeddings import padded_size, truncated_normal
 from bert_tf.encoder import ACTIVATIONS
+from bert_tf.fused import matmul_transposed
 from bert_tf.model import BertModel
 from bert_tf.pretrained import Place, PretrainedModel, dense_places, layer_norm_places
 
@@ -60,7 +61,7 @@ class MaskedLMHead(keras.layers.Layer):
     def call(self, hidden, word_embeddings):
         hidden = self.layer_norm(ACTIVATIONS[self.hidden_act](self.dense(hidden)))
         rows = ops.reshape(hidden, (-1, self.hidden_size))  # as one product, (B P, H) · (H, V and padding)
-        logits = ops.matmul(rows, ops.transpose(ops.cast(word_embeddings, self.compute_dtype)))
+        logits = matmul_transposed(rows, ops.cast(word_embeddings, self.compute_dtype))
         logits = ops.add(logits, ops.cast(self.output_bias, self.compute_dtype))  # what oneDNN joins to the product
         logits = ops.reshape(logits, (-1, ops.shape(hidden)[1], logits.shape[-1]))
         return logits if self.vocab_size == logits.shape[-1] else logits[..., : self.vocab_size]

@@ -7,7 +7,16 @@ from keras import ops
 
 from bert_tf import fused as module
 from bert_tf.attention import MultiHeadAttention
-from bert_tf.fused import argmax, compiled, fused, fused_product, fused_with_gradient, sum_of_squares
+from bert_tf.fused import (
+    add_bias,
+    argmax,
+    compiled,
+    fused,
+    fused_product,
+    fused_with_gradient,
+    matmul_transposed,
+    sum_of_squares,
+)
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles chains")
@@ -180,12 +189,17 @@ def halves(x, bias):
     return y[:, 0], 2 * y[:, 1]
 
 
+def of_halves(first, second):
+    """Ten times the gradient, so that nobody takes it for the one that TensorFlow finds."""
+    return 10 * ops.concatenate([first, 2 * second], axis=1)
+
+
 @pytest.mark.parametrize("rows", [3, None])
 def test_linear(rows):
     def both(x, bias):
         with tf.GradientTape() as tape:
             tape.watch((x, bias))
-            first, second = fused(halves, linear=True)(x, bias)
+            first, second = fused(halves, added=(1,), transpose=of_halves)(x, bias)
             total = tf.reduce_sum(tf.sin(first)) + tf.reduce_sum(tf.cos(second))
         return tape.gradient(total, (x, bias))
 
@@ -193,9 +207,61 @@ def test_linear(rows):
     x, bias = rng.standard_normal((3, 8)).astype("float32"), rng.standard_normal(8).astype("float32")
     specs = [tf.TensorSpec((rows, 8)), tf.TensorSpec((8,))]
     y = (x + bias).astype("float64")
-    expected = np.concatenate([np.cos(y[:, :4]), -2 * np.sin(2 * y[:, 4:])], axis=1)
+    expected = 10 * np.concatenate([np.cos(y[:, :4]), -2 * np.sin(2 * y[:, 4:])], axis=1)
     assert_same(
         tf.function(both, input_signature=specs)(x, bias), (expected.astype("f"), expected.sum(0).astype("f")), 1e-5
+    )
+
+
+@pytest.mark.parametrize("shape", [(8,), (1,), (4, 1)])
+def test_added(shape):
+    """The gradient of what is added to the first argument is its gradient, summed; beside a gradient of its own."""
+
+    def run(x, shift, scale):
+        with tf.GradientTape() as tape:
+            tape.watch((x, shift, scale))
+            total = tf.reduce_sum(tf.sin(fused(scaled_sum, added=(1,))(x, shift, scale)))
+        return tape.gradient(total, (x, shift, scale))
+
+    rng = np.random.default_rng(0)
+    x, shift, scale = (rng.standard_normal(size).astype("float32") for size in ((3, 4, 8), shape, (8,)))
+    y = x.astype("float64") + shift
+    of_x = np.cos(y * scale) * scale
+    axes = {(8,): (0, 1), (1,): (0, 1, 2), (4, 1): (0, 2)}[shape]
+    expected = of_x, of_x.sum(axes).reshape(shape), (np.cos(y * scale) * y).sum((0, 1))
+    assert_same(run(*map(tf.constant, (x, shift, scale))), [one.astype("f") for one in expected], 1e-5)
+
+
+def scaled_sum(x, shift, scale):
+    return (x + shift) * scale
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bias(monkeypatch, pays, dtype):
+    """The bias' gradient is summed in float32: 3,001 ones are no multiple of what bfloat16 can tell apart."""
+    monkeypatch.setattr(module, "_pays", lambda: pays)
+    bias = tf.constant([0.5, -1.0])
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        y = add_bias(tf.ones((3001, 2), dtype), bias)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(y[7], tf.float32), [1.5, 0.0])
+    if pays:
+        np.testing.assert_array_equal(tape.gradient(y, bias), [3001.0, 3001.0])
+
+
+def test_matmul_transposed():
+    rng = np.random.default_rng(0)
+    x, y, upstream = (rng.standard_normal(size).astype("f") for size in ((3, 4, 5), (3, 6, 5), (3, 4, 6)))
+    with tf.GradientTape() as tape:
+        given = tf.constant(x), tf.constant(y)
+        tape.watch(given)
+        product = matmul_transposed(*given)
+    assert_same(
+        (product, *tape.gradient(product, given, upstream)),
+        (x @ y.swapaxes(1, 2), upstream @ y, upstream.swapaxes(1, 2) @ x),
+        1e-6,
     )
 
 
@@ -244,7 +310,7 @@ def test_what_is_kept_for_the_backward_pass():
             tape.watch((other, x, bias))
             doubled, halved = x * 2.0, x * 0.5
             product = fused_product(chain)(other, doubled, bias, seed)
-            parts = fused(lambda x, bias: x + bias, linear=True)(halved, bias)
+            parts = fused(lambda x, bias: x + bias, added=(1,), transpose=lambda x: x + 0)(halved, bias)
             total = tf.reduce_sum(product * product) + tf.reduce_sum(parts * parts)
         (forward,) = [one for one in doubled.consumers() if "Call" in one.type]
         gradients = tape.gradient(total, (other, x, bias))
