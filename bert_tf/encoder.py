@@ -12,7 +12,8 @@ from keras import ops
 from bert_tf.attention import MultiHeadAttention, kernel_of
 from bert_tf.dropout import Dropout, drop
 from bert_tf.embeddings import truncated_normal
-from bert_tf.fused import add_bias, fused, fused_product
+from bert_tf.fused import add_bias, fused_product, fused_with_gradient
+from bert_tf.reductions import row_sums, sum_of_rows
 
 # The activations by their names in config.json. "gelu" is exact, x Φ(x) with erf, as in Hugging Face; "gelu_new" is the
 # tanh form that google-research/bert computes. The checkpoint's config decides between them.
@@ -87,22 +88,47 @@ class FeedForward(keras.layers.Layer):
 
 def residual_norm(x, residual, dropout, layer_norm, training):
     """layer_norm(residual + dropout(x)), all (B, S, H) in the compute dtype; computed in float32."""
-    function = _residual_norm(dropout.rate, layer_norm.epsilon)
+    function, forward, backward = _residual_norm(dropout.rate, layer_norm.epsilon)
     if training:
-        function = fused(function)
+        function = fused_with_gradient(function, forward, backward)
     return function(x, residual, layer_norm.gamma, layer_norm.beta, *dropout.seeds(training))
 
 
 @functools.cache
 def _residual_norm(rate, epsilon):
+    """The functions of `fused_with_gradient` for LayerNorm(residual + dropout(x)).
+
+    They take x, residual (…, H), gamma, beta (H,), and a seed where rate > 0. What is kept of a row is its mean and
+    1 / √(variance + ε), (…, 1) float32 each.
+    """
+
     def residual_norm(x, residual, gamma, beta, *seeds):
-        added = ops.cast(x, "float32")
-        if seeds:
-            added = drop(added, *seeds, rate)
-        normal = ops.layer_normalization(ops.cast(residual, "float32") + added, gamma, beta, axis=-1, epsilon=epsilon)
+        normal = ops.layer_normalization(added(x, residual, seeds), gamma, beta, axis=-1, epsilon=epsilon)
         return ops.cast(normal, x.dtype)
 
-    return residual_norm
+    def forward(x, residual, gamma, beta, *seeds):
+        total = added(x, residual, seeds)
+        mean = row_sums(total) / x.shape[-1]
+        scale = ops.rsqrt(row_sums(ops.square(total - mean)) / x.shape[-1] + epsilon)
+        return ops.cast((total - mean) * scale * gamma + beta, x.dtype), (mean, scale)
+
+    def backward(upstream, kept, x, residual, gamma, beta, *seeds):
+        mean, scale = kept
+        total, wide = added(x, residual, seeds), ops.cast(upstream, "float32")
+        of_normal = wide * gamma
+        shift = scale * row_sums(of_normal) / x.shape[-1]
+        slope = scale**3 * row_sums(of_normal * (total - mean)) / x.shape[-1]
+        of_total = of_normal * scale - (shift - mean * slope) - total * slope
+        of_x = drop(of_total, *seeds, rate) if seeds else of_total
+        of_gamma, of_beta = sum_of_rows(wide * ((total - mean) * scale)), sum_of_rows(wide)
+        gradients = of_x, of_total, of_gamma, of_beta
+        return tuple(ops.cast(one, like.dtype) for one, like in zip(gradients, (x, residual, gamma, beta), strict=True))
+
+    def added(x, residual, seeds):
+        x = ops.cast(x, "float32")
+        return ops.cast(residual, "float32") + (drop(x, *seeds, rate) if seeds else x)
+
+    return residual_norm, forward, backward
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")

@@ -2,14 +2,15 @@
 
 Between the matrix products of a BERT lie chains of cheap operations, such as dropout, residual, LayerNorm. Each of them
 by itself reads and writes whole activations, in bfloat16 with a conversion on either side, so that together they take
-as long as the products. XLA makes one loop of a chain; the products stay with oneDNN, whose are faster. With them stand
-two reductions that TensorFlow has cheaper than `keras.ops`.
+as long as the products. XLA makes one loop of a chain; the products stay with oneDNN, whose are faster.
 """
 
 import functools
 import itertools
 
 import keras
+
+from bert_tf.reductions import sum_of_rows
 
 
 def fused(function, added=(), transpose=None):
@@ -47,12 +48,13 @@ def fused_product(function, forward=None, backward=None, added=()):
 
 
 def fused_with_gradient(function, forward, backward):
-    """`function` with its gradient written out, that of the first argument alone, where XLA's own would be slow.
+    """`function` with its gradient written out, where XLA's own would be slow.
 
     Args:
         function: of tensors, with one result; what is computed where `fused` would compute the function itself.
         forward: (*arguments) -> (the same result, what the backward pass needs of it).
-        backward: (the gradient of the result, what was kept, *arguments) -> the gradient of the first argument.
+        backward: (the gradient of the result, what was kept, *arguments) -> a tuple, the gradients of the first
+            arguments; the others have none.
     """
     return _fused_with_gradient(forward, backward) if _pays() else function
 
@@ -60,20 +62,6 @@ def fused_with_gradient(function, forward, backward):
 def add_bias(x, bias):
     """x (…, H) + bias (H,), as x; where chains are compiled, oneDNN joins it to the matrix product that x is."""
     return _add_bias()(x, bias) if _pays() else x + keras.ops.cast(bias, x.dtype)
-
-
-def compiled(function):
-    """`fused` for a function that has several results and needs no gradient."""
-    return _compiled(function) if _pays() else function
-
-
-@functools.cache
-def _pays():
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
 
 
 def matmul_transposed(x, y):
@@ -85,23 +73,43 @@ def matmul_transposed(x, y):
     return tf.matmul(x, y, transpose_b=True)
 
 
-def sum_of_squares(tensors):
-    """Of all elements of them all, a float32 scalar; on TensorFlow without the squares in memory."""
-    tensors = [keras.ops.cast(tensor, "float32") for tensor in tensors]
+def updating(function):
+    """(variables, *arguments): gives Keras variables the values function(*variables, *arguments), a tuple.
+
+    Where chains are compiled it is one kernel that writes into the memory of the variables.
+    """
+    if _pays():
+        return lambda variables, *arguments: _updating(function)(_tensors(variables), *arguments)
+    return lambda variables, *arguments: _assign(variables, function(*variables, *arguments))
+
+
+@functools.cache
+def _pays():
     if keras.backend.backend() != "tensorflow":
-        return sum(keras.ops.sum(keras.ops.square(tensor)) for tensor in tensors)
+        return False
     import tensorflow as tf
 
-    return 2.0 * tf.add_n([tf.nn.l2_loss(tensor) for tensor in tensors])
+    return not tf.config.list_physical_devices("GPU")
 
 
-def argmax(x):
-    """The place of the first largest element along the last axis, int32; Keras' own also tells -0.0 from 0.0."""
-    if keras.backend.backend() != "tensorflow":
-        return keras.ops.cast(keras.ops.argmax(x, axis=-1), "int32")
+@functools.cache
+def _updating(function):
     import tensorflow as tf
 
-    return tf.argmax(x, axis=-1, output_type=tf.int32)
+    def update(variables, *arguments):
+        _assign(variables, function(*(variable.value() for variable in variables), *arguments))
+
+    # TensorFlow's own variables, as arguments: one program serves all of a shape.
+    return tf.function(update, jit_compile=True, autograph=False)
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _tensors(variables):
+    return [variable.value if isinstance(variable, keras.Variable) else variable for variable in variables]
 
 
 @functools.cache
@@ -185,7 +193,8 @@ def _fused_with_gradient(forward, backward):
         result, kept = _compiled(forward)(*arguments)
 
         def gradient(upstream):
-            return _compiled(backward)(upstream, kept, *arguments), *[None] * (len(arguments) - 1)
+            found = _compiled(backward)(upstream, kept, *arguments)
+            return *found, *[None] * (len(arguments) - len(found))
 
         return result, gradient
 
@@ -219,7 +228,7 @@ def _backward(function, places, again):
             result = function(*arguments)
         found = tape.gradient(result, asked, upstream if isinstance(result, tuple) else upstream[0])
         found = [
-            tf.cast(_sum_of_rows(one), one.dtype) if vector else one for one, vector in zip(found, vectors, strict=True)
+            tf.cast(sum_of_rows(one), one.dtype) if vector else one for one, vector in zip(found, vectors, strict=True)
         ]
         return [*found, result] if again else found
 
@@ -239,14 +248,6 @@ def _summed(x, argument):
     import tensorflow as tf
 
     if argument.shape.rank == 1 and argument.shape[0] == x.shape[-1]:
-        return tf.cast(_compiled(_sum_of_rows)(x), argument.dtype)
+        return tf.cast(_compiled(sum_of_rows)(x), argument.dtype)
     axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(argument)).r1
     return tf.reshape(tf.reduce_sum(tf.cast(x, argument.dtype), axes), tf.shape(argument))
-
-
-def _sum_of_rows(x):
-    """(…, H) -> (H,) float32: halves are added to halves, as long as they are even, which keeps to whole vectors."""
-    rows = keras.ops.cast(keras.ops.reshape(x, (-1, x.shape[-1])), "float32")
-    while rows.shape[0] and rows.shape[0] % 2 == 0:
-        rows = rows[: rows.shape[0] // 2] + rows[rows.shape[0] // 2 :]
-    return keras.ops.sum(rows, axis=0)

@@ -11,7 +11,8 @@ import re
 import keras
 from keras import ops
 
-from bert_tf.fused import compiled, sum_of_squares
+from bert_tf.fused import updating
+from bert_tf.reductions import sum_of_squares
 
 # By the variable's path, the same on every backend; Keras' own `exclude_from_weight_decay` sees bare names on JAX.
 _NO_DECAY = re.compile(r"(^|/)(bias|output_bias|gamma|beta)$")
@@ -58,9 +59,9 @@ def _adam(m, v, scales, epsilon):
 
 @functools.cache
 def _adamw_step(beta_1, beta_2, epsilon, decay):
-    """The function (gradient, m, v, w, rate, and perhaps m̂ / m, v̂ / v) -> m, v, w after a step."""
+    """The function (m, v, w, gradient, rate, and perhaps m̂ / m, v̂ / v) -> m, v, w after a step."""
 
-    def adamw_step(gradient, m, v, w, rate, *scales):
+    def adamw_step(m, v, w, gradient, rate, *scales):
         m, v = _moments(ops.cast(gradient, w.dtype), m, v, beta_1, beta_2)
         return m, v, w - rate * (_adam(m, v, scales, epsilon) + decay * w)
 
@@ -121,13 +122,10 @@ class BertAdamW(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         decay = self.weight_decay_rate if self._decayed[index] else 0.0
-        step = compiled(_adamw_step(self.beta_1, self.beta_2, self.epsilon, decay))
-        m, v = self._momentums[index], self._velocities[index]
+        step = updating(_adamw_step(self.beta_1, self.beta_2, self.epsilon, decay))
+        variables = self._momentums[index], self._velocities[index], variable
         scales = self._bias_corrections(variable.dtype)
-        updated = step(gradient, m, v, variable, self.rate(variable, learning_rate), *scales)
-        self.assign(m, updated[0])
-        self.assign(v, updated[1])
-        self.assign(variable, updated[2])
+        step(variables, gradient, self.rate(variable, learning_rate), *scales)
 
     def rate(self, variable, learning_rate):
         """That of a variable, a scalar of its dtype."""

@@ -6,8 +6,9 @@ google-research/bert `run_pretraining.py`. Everything here is float32, whatever 
 
 from keras import ops
 
-from bert_tf.fused import argmax, fused_with_gradient
+from bert_tf.fused import fused_with_gradient
 from bert_tf.inputs import PACKED_INPUT_NAMES
+from bert_tf.reductions import argmax
 from bert_tf.training import Objective
 
 
@@ -34,10 +35,10 @@ def _forward(logits, labels):
 
 
 def _backward(upstream, log_sums, logits, labels):
-    """upstream · (softmax(logits) - one-hot label): (..., C) as the logits."""
+    """(upstream · (softmax(logits) - one-hot label),): (..., C) as the logits."""
     probabilities = ops.exp(ops.cast(logits, "float32") - log_sums[..., None])
     is_label = ops.equal(ops.arange(logits.shape[-1], dtype=labels.dtype), labels[..., None])
-    return ops.cast((probabilities - ops.cast(is_label, "float32")) * upstream[..., None], logits.dtype)
+    return (ops.cast((probabilities - ops.cast(is_label, "float32")) * upstream[..., None], logits.dtype),)
 
 
 def hits(logits, labels):
