@@ -40,11 +40,14 @@ def _split_heads(heads, scale):
     """
 
     def split_heads(x, *bias):
-        length, head_size = ops.shape(x)[1], x.shape[-1] // (3 * heads)
-        parts = x + ops.cast(bias[0], x.dtype) if bias else x
-        parts = ops.reshape(parts, (-1, length, 3, heads, head_size))
-        query, key, value = (swapped(part) for part in ops.unstack(parts, 3, axis=2))
-        return query * ops.cast(scale, x.dtype), key, value
+        length, size = ops.shape(x)[1], x.shape[-1] // 3
+        parts = []
+        for start in (0, size, 2 * size):
+            part = x[..., start : start + size]
+            if bias:
+                part = part + ops.cast(bias[0][start : start + size], x.dtype)
+            parts.append(swapped(ops.reshape(part, (-1, length, heads, size // heads))))
+        return parts[0] * ops.cast(scale, x.dtype), parts[1], parts[2]
 
     def transpose(query, key, value):
         parts = (swapped(part) for part in (query * ops.cast(scale, query.dtype), key, value))

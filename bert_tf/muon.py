@@ -94,7 +94,7 @@ class Muon(BertAdamW):
         if not matrices:
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient = ops.cast(gradient, variable.dtype)
+        gradient = self.scaled(gradient, variable)
         momentum = self._momentums[index]
         self.assign(momentum, self.momentum * momentum + gradient)
         rows, columns = variable.shape[0], variable.shape[1] // matrices

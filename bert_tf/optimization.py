@@ -40,9 +40,14 @@ def clip_by_global_norm(gradients, clip_norm):
     returned as gradients is then worthless (NaN, or 0 in place of finite elements): look at `ops.isfinite(norm)`
     before they are applied.
     """
+    factor, norm = clip_factor(gradients, clip_norm)
+    return [gradient * ops.cast(factor, gradient.dtype) for gradient in gradients], norm
+
+
+def clip_factor(gradients, clip_norm):
+    """(what `clip_by_global_norm` multiplies gradients by, 1 or less, and their joint norm), float32 scalars."""
     norm = ops.sqrt(sum_of_squares(gradients))
-    scale = clip_norm / ops.maximum(norm, clip_norm)
-    return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients], norm
+    return clip_norm / ops.maximum(norm, clip_norm), norm
 
 
 def _moments(gradient, m, v, beta_1, beta_2):
@@ -59,10 +64,13 @@ def _adam(m, v, scales, epsilon):
 
 @functools.cache
 def _adamw_step(beta_1, beta_2, epsilon, decay):
-    """The function (m, v, w, gradient, rate, and perhaps m̂ / m, v̂ / v) -> m, v, w after a step."""
+    """The function (m, v, w, gradient, factor, rate, and perhaps m̂ / m, v̂ / v) -> m, v, w after a step.
 
-    def adamw_step(m, v, w, gradient, rate, *scales):
-        m, v = _moments(ops.cast(gradient, w.dtype), m, v, beta_1, beta_2)
+    The gradient is multiplied by the factor.
+    """
+
+    def adamw_step(m, v, w, gradient, factor, rate, *scales):
+        m, v = _moments(factor * ops.cast(gradient, w.dtype), m, v, beta_1, beta_2)
         return m, v, w - rate * (_adam(m, v, scales, epsilon) + decay * w)
 
     return adamw_step
@@ -100,6 +108,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.bias_correction = bias_correction
         self.rate_factors = dict(rate_factors or {})
+        self._gradient_factor = 1.0
 
     def build(self, variables):
         if self.built:
@@ -119,13 +128,24 @@ class BertAdamW(keras.optimizers.Optimizer):
     def _rate_factor(self, path):
         return next((factor for pattern, factor in self.rate_factors.items() if re.search(pattern, path)), 1.0)
 
+    def apply(self, grads, trainable_variables=None, factor=1.0):
+        """As every Keras optimizer's, on gradients times a factor: here it costs no pass over them of its own."""
+        self._gradient_factor = factor
+        super().apply(grads, trainable_variables)
+        self._gradient_factor = 1.0
+
+    def scaled(self, gradient, variable):
+        """The gradient that counts, in the dtype of its variable."""
+        return ops.cast(self._gradient_factor, variable.dtype) * ops.cast(gradient, variable.dtype)
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         decay = self.weight_decay_rate if self._decayed[index] else 0.0
         step = updating(_adamw_step(self.beta_1, self.beta_2, self.epsilon, decay))
         variables = self._momentums[index], self._velocities[index], variable
         scales = self._bias_corrections(variable.dtype)
-        step(variables, gradient, self.rate(variable, learning_rate), *scales)
+        factor = ops.cast(self._gradient_factor, variable.dtype)
+        step(variables, gradient, factor, self.rate(variable, learning_rate), *scales)
 
     def rate(self, variable, learning_rate):
         """That of a variable, a scalar of its dtype."""
@@ -137,7 +157,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         """m̂ / (√v̂ + ε) + decay w, and both moments go on by a step."""
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
-        moments = _moments(ops.cast(gradient, variable.dtype), m, v, self.beta_1, self.beta_2)
+        moments = _moments(self.scaled(gradient, variable), m, v, self.beta_1, self.beta_2)
         self.assign(m, moments[0])
         self.assign(v, moments[1])
         return self.with_decay(_adam(m, v, self._bias_corrections(variable.dtype), self.epsilon), variable)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bert_tf.figures import with_update
-from bert_tf.optimization import clip_by_global_norm
+from bert_tf.optimization import BertAdamW, clip_factor
 
 
 class ByShape:
@@ -42,15 +42,15 @@ class TensorFlowStep:
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
         # Two programs: the update sees the same shapes whatever the batch's are, and is compiled once. As on JAX, no
         # branch of Python's hangs on a tensor in them: AutoGraph has nothing to rewrite.
-        self._compiled_clipped = ByShape(self._clipped, jit_compile)
+        self._compiled_figures_and_gradients = ByShape(self._figures_and_gradients, jit_compile)
         self._compiled_update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
         self.evaluate = ByShape(self._evaluate, jit_compile)
 
     def train(self, batch, rate):
         scale = tf.constant(1.0) if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
-        figures, gradients, finite = self._compiled_clipped(batch, scale)
+        figures, gradients, factor, finite = self._compiled_figures_and_gradients(batch, scale)
         if finite:  # decided here: as a condition in the program it would double the operations of the update
-            self._compiled_update(gradients, tf.constant(rate, tf.float32))
+            self._compiled_update(gradients, factor, tf.constant(rate, tf.float32))
         return figures
 
     def gradients(self, batch):
@@ -59,21 +59,33 @@ class TensorFlowStep:
     def sync(self):
         """Nothing to do: TensorFlow updates the variables themselves."""
 
-    def _clipped(self, batch, scale):
-        """(the figures of the update, the clipped gradients, whether they are finite); the loss scale goes on."""
+    def _figures_and_gradients(self, batch, scale):
+        """(the figures of the update, gradients, their factor after clipping, whether they are finite).
+
+        The loss scale goes on.
+        """
         figures, gradients = self._mean_gradients(batch, scale)
-        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+        if self.accumulation == 1 and self.loss_scale is None:
+            gradients = [_before_cast(gradient) for gradient in gradients]
+        factor, norm = clip_factor(gradients, self.clip_norm)
         finite = tf.math.is_finite(norm)
         if self.loss_scale is not None:
             variables = self.loss_scale.variables
             following = self.loss_scale.following(*map(tf.convert_to_tensor, variables), finite)
             for variable, value in zip(variables, following, strict=True):
                 variable.assign(value)
-        return with_update(figures, norm, finite), gradients, finite
+        return with_update(figures, norm, finite), gradients, factor, finite
 
-    def _update(self, gradients, rate):
+    def _update(self, gradients, factor, rate):
         self.optimizer.learning_rate = rate
-        self.optimizer.apply(gradients, self._variables)
+        if isinstance(self.optimizer, BertAdamW):
+            self.optimizer.apply(gradients, self._variables, factor)
+            return
+        clipped = [
+            tf.cast(gradient, variable.dtype) * tf.cast(factor, variable.dtype)
+            for gradient, variable in zip(gradients, self._variables, strict=True)
+        ]
+        self.optimizer.apply(clipped, self._variables)
 
     def _mean_gradients(self, batch, scale):
         """(figures, gradients) of a batch; the loss is scaled on its way back, and the gradients are unscaled."""
@@ -107,3 +119,8 @@ class TensorFlowStep:
 
     def _evaluate(self, batch):
         return self.objective.figures(self.model(self.objective.inputs(batch), training=False), batch)
+
+
+def _before_cast(gradient):
+    """What was cast to be this gradient, if it was: of a kernel in bfloat16, the same values in half of the memory."""
+    return gradient.op.inputs[0] if gradient.op.type == "Cast" else gradient
