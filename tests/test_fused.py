@@ -332,3 +332,13 @@ def test_updating_writes_into_the_memory_of_the_variables():
     assert [variable.value.numpy().ctypes.data for variable in variables] == places
     assert [float(variable.value[7]) for variable in variables] == [8.0, 24.0]
     assert len(calls) == 1
+
+
+def test_updating_leaves_what_was_read_as_it_was():
+    variable = keras.Variable(np.ones(5000, "float32"))
+    double = updating(lambda x: (2 * x,))
+    double((variable,))
+    read = [variable.numpy(), np.asarray(variable), variable.value.numpy(), variable.value.read_value()]
+    double((variable,))
+    assert [float(one[7]) for one in read] == [2.0] * 4
+    assert float(variable.value[7]) == 4.0
