@@ -65,8 +65,7 @@ class TensorFlowStep:
         The loss scale goes on.
         """
         figures, gradients = self._mean_gradients(batch, scale)
-        if self.accumulation == 1 and self.loss_scale is None:
-            gradients = [_before_cast(gradient) for gradient in gradients]
+        gradients = [_before_cast(gradient) for gradient in gradients]
         factor, norm = clip_factor(gradients, self.clip_norm)
         finite = tf.math.is_finite(norm)
         if self.loss_scale is not None:
@@ -122,5 +121,8 @@ class TensorFlowStep:
 
 
 def _before_cast(gradient):
-    """What was cast to be this gradient, if it was: of a kernel in bfloat16, the same values in half of the memory."""
+    """What was cast to be this gradient, if it was: of a kernel in bfloat16, the same values in half of the memory.
+
+    A sum over micro-batches and a gradient that was unscaled are no casts, and stay as wide as they are.
+    """
     return gradient.op.inputs[0] if gradient.op.type == "Cast" else gradient
