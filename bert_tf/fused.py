@@ -25,7 +25,7 @@ def fused(function, added=(), transpose=None):
         added: the places of arguments that are added to the first, broadcast, such as a bias: theirs is its gradient,
             summed, which is cheaper than to sum what is computed once more.
         transpose: (the gradients of the results) -> the gradient of the first argument, of a function that is linear in
-            it and has no others but those in `added`. No argument is kept in memory then.
+            it and has no others but those in `added`. The first argument is not kept in memory then.
     """
     return _fused(function, tuple(added), transpose) if _pays() else function
 
@@ -60,7 +60,11 @@ def fused_with_gradient(function, forward, backward):
 
 
 def add_bias(x, bias):
-    """x (…, H) + bias (H,), as x; where chains are compiled, oneDNN joins it to the matrix product that x is."""
+    """x (…, H) + bias (H,), in the dtype of x.
+
+    Where chains are compiled, oneDNN joins it to the matrix product that x is, and the gradient of the bias is summed in
+    float32.
+    """
     return _add_bias()(x, bias) if _pays() else x + keras.ops.cast(bias, x.dtype)
 
 
@@ -74,9 +78,10 @@ def matmul_transposed(x, y):
 
 
 def updating(function):
-    """(variables, *arguments): gives Keras variables the values function(*variables, *arguments), a tuple.
+    """(variables, *arguments): gives the variables the values function(*variables, *arguments), a tuple.
 
-    Where chains are compiled it is one kernel that writes into the memory of the variables.
+    They are Keras variables or, as its optimizers have them on TensorFlow, TensorFlow's own. Where chains are
+    compiled it is one kernel that writes into the memory of the variables.
     """
     if _pays():
         return lambda variables, *arguments: _updating(function)(_tensors(variables), *arguments)
