@@ -62,7 +62,7 @@ def fused_with_gradient(function, forward, backward):
 def add_bias(x, bias):
     """x (…, H) + bias (H,), in the dtype of x.
 
-    Where chains are compiled, oneDNN joins it to the matrix product that x is, and the gradient of the bias is summed in
+    Where chains are compiled, oneDNN joins it to the matrix product that x is, and the bias' gradient is summed in
     float32.
     """
     return _add_bias()(x, bias) if _pays() else x + keras.ops.cast(bias, x.dtype)
